@@ -1,0 +1,60 @@
+"""The cffi builder: read llama.cpp's headers, call `cdef` and `set_source`, write the extension's source.
+
+Run by csrc/CMakeLists.txt, after the static libraries stand: a function that a header declares and no library
+defines would link and then fail at import, so it is dropped here, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+
+import cffi
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from bindgen import function_table, trim_header  # noqa: E402  (found beside this file, from any working directory)
+
+PREAMBLE = '#include "border.h"\n'
+
+
+def defined_symbols(nm: str, archives: list[str]) -> set[str]:
+    """Return the names that the static libraries define, without the underscore that macOS puts before them."""
+    listing = subprocess.run([nm, "-g", *archives], capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"^[0-9a-f]+ [A-TV-Z] _?(\w+)$", listing, re.M))
+
+
+def write(header: trim_header.Header, output: pathlib.Path) -> None:
+    """Write `_llama.cpp`, the readable `llama_cdef.h` and the border's tables into the folder `output`."""
+    cdef = header.cdef()
+    builder = cffi.FFI()
+    builder.cdef(cdef)
+    builder.set_source("llamacffi._llama", PREAMBLE, source_extension=".cpp")
+    builder.emit_c_code(str(output / "_llama.cpp"))
+    (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
+    (output / "function_table.h").write_text(function_table.table(header), encoding="utf-8")
+    (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=pathlib.Path, required=True, help="llama.cpp checkout")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder for the generated files")
+    parser.add_argument("--nm", help="program that lists the symbols of ARCHIVES; without it none is dropped")
+    parser.add_argument("archives", nargs="*", metavar="ARCHIVES", help="the static libraries")
+    given = parser.parse_args()
+    header = trim_header.trim(given.source)
+    if given.nm:
+        missing = {node.name for node in header.functions} - defined_symbols(given.nm, given.archives)
+        header = header.without(missing, "declared in the header, defined in no library")
+    write(header, given.output)
+    for name, reason in sorted(header.excluded.items()):
+        print(f"left out: {name}: {reason}")
+
+
+if __name__ == "__main__":
+    main()

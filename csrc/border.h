@@ -1,0 +1,90 @@
+// The border between Python and llama.cpp: included by the generated wrappers before anything of theirs.
+//
+// cffi's wrappers reach its backend through macros, which are defined anew here, so that each conversion, and
+// each call, goes through our own code. They must be macros: they replace macros, and need the wrapper's
+// __func__ and the spelling of its variables, by which the tables are searched at compile time.
+#pragma once
+
+#include "llama.h"
+//
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+#include "ggml-cpu.h"
+#include "ggml-opt.h"
+#include "ggml-rpc.h"
+#include "ggml.h"
+#include "gguf.h"
+
+#include "call.h"
+#include "callbacks.h"
+#include "cffi_backend.h"
+#include "convert.h"
+#include "guard.h"
+#include "overrides.h"
+#include "results.h"
+#include "tables.h"
+
+#define LLAMACFFI_FUNCTION_INDEX std::integral_constant<unsigned, llamacffi::function_index(__func__)>::value
+#define LLAMACFFI_ROW_INDEX(argument) \
+    std::integral_constant<unsigned, llamacffi::parameter_index(__func__, #argument)>::value
+#define LLAMACFFI_ROW(argument) llamacffi_parameters[LLAMACFFI_ROW_INDEX(argument)]
+// Our built-in functions hand their call record to the wrapper in the place of the module.
+#define LLAMACFFI_CALL (*reinterpret_cast<llamacffi::call *>(self))
+
+#undef _cffi_to_c_int
+#undef _cffi_to_c_float
+#undef _cffi_to_c_double
+#undef _cffi_to_c__Bool
+#undef _cffi_to_c
+#undef _cffi_to_c_pointer
+#undef _cffi_prepare_pointer_call_argument
+#undef _cffi_from_c_pointer
+#undef _cffi_from_c_struct
+#undef _cffi_restore_errno
+#undef _cffi_save_errno
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+
+#define _cffi_to_c_int(argument, type) llamacffi::number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
+#define _cffi_to_c_float(argument) llamacffi::number<float>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
+#define _cffi_to_c_double(argument) llamacffi::number<double>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
+#define _cffi_to_c__Bool(argument) llamacffi::number<bool>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
+#define _cffi_to_c(target, type, argument) \
+    (llamacffi::value(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument, target) ? 0 : -1)
+#define _cffi_to_c_pointer(argument, type) \
+    llamacffi::callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
+#define _cffi_prepare_pointer_call_argument(type, argument, target) \
+    llamacffi::pointer<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, type, argument, target)
+#define _cffi_convert_array_argument(type, argument, target, size, blocks) (-1)
+#define _cffi_from_c_pointer(result, type) llamacffi::from_pointer<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
+#define _cffi_from_c_struct(result, type) \
+    llamacffi::from_struct<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
+// No function of llama.cpp reports through errno.
+#define _cffi_restore_errno() ((void)0)
+#define _cffi_save_errno() ((void)0)
+
+#define Py_BEGIN_ALLOW_THREADS                                                                        \
+    llamacffi::running run(LLAMACFFI_CALL, llamacffi_functions[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
+    try {
+#define Py_END_ALLOW_THREADS       \
+    }                              \
+    catch (...) {                  \
+        return run.failed();       \
+    }                              \
+    if (!run.leave()) return nullptr;
+
+// The arguments come as an array whose length the built-in function has checked.
+#define PyArg_UnpackTuple(arguments, name, least, most, ...) \
+    llamacffi::unpack(reinterpret_cast<PyObject *const *>(arguments), __VA_ARGS__)
+
+#define _cffi_init llamacffi_init
+static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const struct _cffi_type_context_s *context);
+
+namespace llamacffi {
+
+template <typename... Targets> static inline bool unpack(PyObject *const *arguments, Targets... targets) {
+    ((*targets = *arguments++), ...);
+    return true;
+}
+
+}  // namespace llamacffi

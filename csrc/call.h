@@ -1,0 +1,74 @@
+// One call from Python into C: what it borrowed, what it logged, and what went wrong in its callbacks.
+//
+// A `call` lives on the stack of a built-in function. Everything that conversion borrows or allocates hangs on
+// it, so that a later argument which fails to convert leaves nothing behind.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "tables.h"
+
+#if defined(__GNUC__) && !defined(__APPLE__)
+#define LLAMACFFI_FAST_TLS __attribute__((tls_model("initial-exec")))
+#else
+#define LLAMACFFI_FAST_TLS
+#endif
+
+namespace llamacffi {
+
+struct call;
+static thread_local call *current LLAMACFFI_FAST_TLS = nullptr;  // the innermost call of this thread that is in C
+
+constexpr unsigned max_parameters = 32;
+constexpr size_t unknown_size = SIZE_MAX;
+
+struct call {
+    const function &what;
+    PyObject *const *arguments;
+    Py_ssize_t count;
+    call *previous = nullptr;
+    PyThreadState *thread_state = nullptr;  // set while the GIL is released
+    PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
+    std::unique_ptr<std::string> errors;    // what llama.cpp logged as errors during the call
+    const void *owner = nullptr;            // the handle that keeps what this call hands to C
+    PyObject *released = nullptr;           // what a freed handle had kept, dropped after C is done with it
+    bool abandoned = false;                 // the interpreter ended while C ran: touch no Python object
+    unsigned n_views = 0;
+    unsigned n_blocks = 0;
+    void *blocks[max_parameters];
+    Py_buffer views[max_parameters];
+    size_t sizes[max_parameters];  // bytes behind each pointer argument, as far as known
+
+    call(const function &what_, PyObject *const *arguments_, Py_ssize_t count_)
+        : what(what_), arguments(arguments_), count(count_) {}
+    call(const call &) = delete;
+    call &operator=(const call &) = delete;
+
+    ~call() {
+        while (n_blocks) std::free(blocks[--n_blocks]);
+        if (abandoned) return;
+        while (n_views) PyBuffer_Release(&views[--n_views]);
+        Py_XDECREF(pending);
+        Py_XDECREF(released);
+    }
+
+    const parameter *parameters() const { return llamacffi_parameters + what.first; }
+
+    // Keep a value error of a callback that C called; the first one wins, the others follow from it.
+    void callback_failed(PyObject *exception) {
+        if (pending) return;
+        Py_INCREF(exception);
+        pending = exception;
+    }
+};
+
+// The position of a parameter's row in its function.
+inline unsigned position_of(const call &c, const parameter &row) {
+    return static_cast<unsigned>(&row - c.parameters());
+}
+
+}  // namespace llamacffi

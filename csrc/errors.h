@@ -1,0 +1,98 @@
+// The exceptions of the border, and the sentences they carry: what was expected, what came, where.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+
+#include "call.h"
+
+namespace llamacffi {
+
+static PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError;
+
+// Thrown by the assertion hook, through the frames of llama.cpp, to the guard.
+struct assertion_failed {
+    std::string message;
+};
+
+static PyObject *new_exception(PyObject *module, const char *name, const char *doc, PyObject *bases) {
+    const std::string full = std::string("llamacffi.") + name;
+    PyObject *type = PyErr_NewExceptionWithDoc(full.c_str(), doc, bases, nullptr);
+    if (type && PyModule_AddObjectRef(module, name, type) < 0) Py_CLEAR(type);
+    return type;
+}
+
+static bool add_exceptions(PyObject *module) {
+    LlamaError = new_exception(module, "LlamaError", "A call into llama.cpp failed.", PyExc_RuntimeError);
+    if (!LlamaError) return false;
+    PyObject *bases = PyTuple_Pack(2, LlamaError, PyExc_RuntimeError);
+    LlamaAssertionError = new_exception(
+        module, "LlamaAssertionError", "An assertion inside llama.cpp failed; its context must only be freed.", bases);
+    Py_XDECREF(bases);
+    bases = PyTuple_Pack(2, LlamaError, PyExc_ValueError);
+    LlamaValueError =
+        new_exception(module, "LlamaValueError", "An argument has the right type and an impossible value.", bases);
+    Py_XDECREF(bases);
+    return LlamaAssertionError && LlamaValueError;
+}
+
+static std::string type_name(PyObject *object) {
+    PyObject *name = PyType_GetName(Py_TYPE(object));
+    const char *text = name ? PyUnicode_AsUTF8AndSize(name, nullptr) : nullptr;
+    std::string result = text ? text : "object";
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return result;
+}
+
+static std::string subject(const call &c, const parameter &row) {
+    const std::string name = row.name[0] ? row.name : "argument " + std::to_string(position_of(c, row) + 1);
+    return std::string(c.what.name) + "(): " + name + " (" + row.c_type + ")";
+}
+
+// Raise TypeError: `detail` says what is accepted.
+static bool refuse_type(const call &c, const parameter &row, PyObject *given, const std::string &detail) {
+    PyErr_Format(PyExc_TypeError, "%s must be %s, not %s", subject(c, row).c_str(), detail.c_str(),
+                 given == Py_None ? "None" : type_name(given).c_str());
+    return false;
+}
+
+// Raise LlamaValueError: `detail` says what is wrong with the value.
+static bool refuse_value(const call &c, const parameter &row, const std::string &detail) {
+    PyErr_Format(LlamaValueError, "%s %s", subject(c, row).c_str(), detail.c_str());
+    return false;
+}
+
+// Raise `exception` again as it was, with its traceback.
+static void raise_again(PyObject *exception) {
+    PyObject *type = reinterpret_cast<PyObject *>(Py_TYPE(exception));
+    Py_INCREF(type);
+    Py_INCREF(exception);
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+}
+
+// Take the exception that is set now off the thread, as one object.
+static PyObject *take_exception() {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+// Raise TypeError in the place of whatever a foreign converter raised, and keep its reason.
+static bool refuse_reason(const call &c, const parameter &row, PyObject *exception) {
+    PyObject *reason = take_exception();
+    PyObject *text = reason ? PyObject_Str(reason) : nullptr;
+    const char *detail = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
+    PyErr_Clear();
+    PyErr_Format(exception, "%s: %s", subject(c, row).c_str(), detail ? detail : "not convertible");
+    Py_XDECREF(text);
+    Py_XDECREF(reason);
+    return false;
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,145 @@
+// The extension: the wrappers that cffi generated, and the built-in functions that lead to them.
+//
+// A wrapper is entered through `enter<…>`, which makes the call record. cffi's own `lib` gets such entries by a
+// copy of its table of globals; `functions` holds the same ones with the faster calling convention, under which
+// the facade re-exports them.
+#include "_llama.cpp"
+
+#undef _cffi_init  // cffi's own again
+
+#include <vector>
+
+namespace llamacffi {
+
+using wrapper = PyObject *(*)(PyObject *, PyObject *);
+
+template <unsigned Function, wrapper Wrapped>
+static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyObject *given) {
+    constexpr const function &what = llamacffi_functions[Function];
+    if (count != what.count) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %u arguments, not %zd", what.name, what.count, count);
+        return nullptr;
+    }
+    call c(what, arguments, count);
+    PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
+    if constexpr (keeps_arguments(what)) {
+        if (result) keep_arguments(c);
+    }
+    return result;
+}
+
+template <unsigned Function, wrapper Wrapped> static PyObject *without_arguments(PyObject *, PyObject *) {
+    return enter<Function, Wrapped>(nullptr, 0, nullptr);
+}
+
+template <unsigned Function, wrapper Wrapped> static PyObject *one_argument(PyObject *, PyObject *argument) {
+    return enter<Function, Wrapped>(&argument, 1, argument);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    return enter<Function, Wrapped>(arguments, count, reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments)));
+}
+
+template <unsigned Function, wrapper Wrapped> static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
+    PyObject *arguments[max_parameters];
+    const Py_ssize_t count = PyTuple_Size(tuple);
+    for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
+    return fast_arguments<Function, Wrapped>(self, arguments, count);
+}
+
+template <unsigned Function, wrapper Wrapped> static PyMethodDef method() {
+    constexpr const function &what = llamacffi_functions[Function];
+    static_assert(what.count <= max_parameters);
+    if constexpr (what.count == 0) return {what.name, without_arguments<Function, Wrapped>, METH_NOARGS, what.doc};
+    else if constexpr (what.count == 1) return {what.name, one_argument<Function, Wrapped>, METH_O, what.doc};
+    else
+        return {what.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
+                METH_FASTCALL, what.doc};
+}
+
+struct entry {
+    PyMethodDef fast;
+    PyCFunction plain;  // what cffi's lib calls: without FASTCALL
+};
+
+template <unsigned Function, wrapper Wrapped> static entry make_entry() {
+    PyMethodDef fast = method<Function, Wrapped>();
+    return {fast, fast.ml_flags == METH_FASTCALL ? tuple_arguments<Function, Wrapped> : fast.ml_meth};
+}
+
+#define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name>(),
+static entry entries[] = {
+#include "function_names.h"
+};
+#undef LLAMACFFI_FUNCTION
+
+// ---------------------------------------------------------------- what the facade needs beside the functions
+
+static PyObject *callback_failed(PyObject *, PyObject *exception) {
+    if (current && PyExceptionInstance_Check(exception)) {
+        current->callback_failed(exception);
+        return none();
+    }
+    raise_again(exception);
+    PyErr_WriteUnraisable(nullptr);
+    return none();
+}
+
+static PyObject *last_error(PyObject *, PyObject *) {
+    return PyUnicode_DecodeUTF8(last_error_text.data(), static_cast<Py_ssize_t>(last_error_text.size()), "replace");
+}
+
+static PyMethodDef own_functions[] = {
+    {"callback_failed", callback_failed, METH_O, "Hand the exception of a callback to the call that runs it."},
+    {"last_error", last_error, METH_NOARGS,
+     "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+static bool add_functions(PyObject *module) {
+    PyObject *functions = PyDict_New();
+    PyObject *name = PyUnicode_FromString("llamacffi.llama_cpp");
+    bool good = functions && name;
+    for (entry &one : entries) {
+        PyObject *function = good ? PyCFunction_NewEx(&one.fast, nullptr, name) : nullptr;
+        good = function && PyDict_SetItemString(functions, one.fast.ml_name, function) == 0;
+        Py_XDECREF(function);
+    }
+    good = good && PyModule_AddObjectRef(module, "functions", functions) == 0;
+    Py_XDECREF(functions);
+    Py_XDECREF(name);
+    return good && PyModule_AddFunctions(module, own_functions) == 0;
+}
+
+// cffi finds its functions in a table of globals, which is sorted by name, as ours is.
+static const struct _cffi_type_context_s *with_entries(const struct _cffi_type_context_s *context) {
+    static std::vector<_cffi_global_s> globals(context->globals, context->globals + context->num_globals);
+    static struct _cffi_type_context_s own = *context;
+    size_t next = 0;
+    for (_cffi_global_s &global : globals) {
+        if (next == std::size(entries) || compare(entries[next].fast.ml_name, global.name) != 0) continue;
+        global.address = reinterpret_cast<void *>(entries[next++].plain);
+    }
+    own.globals = globals.data();
+    return next == std::size(entries) ? &own : nullptr;
+}
+
+}  // namespace llamacffi
+
+static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const struct _cffi_type_context_s *context) {
+    const struct _cffi_type_context_s *own = llamacffi::with_entries(context);
+    if (!own) {
+        PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
+        return nullptr;
+    }
+    if (!llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    PyObject *module = _cffi_init(name, version, own);
+    if (!module) return nullptr;
+    if (llamacffi::add_exceptions(module) && llamacffi::add_functions(module)) {
+        llamacffi::take_over();
+        return module;
+    }
+    Py_DECREF(module);
+    return nullptr;
+}

@@ -1,0 +1,58 @@
+// C results into Python objects: bytes, ints, ctypes pointers and structs, by the kind in the function's row.
+#pragma once
+
+#include <Python.h>
+
+#include <string>
+
+#include "call.h"
+#include "ctypes_objects.h"
+
+namespace llamacffi {
+
+static PyObject *none() {
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+// The ctypes type of a pointer to the row's items.
+static bool load_pointer(lazy_type &type, const type_row &row) {
+    if (type.type) return true;
+    return type.load(row.what == kind::FUNCTION ? row.python : (std::string("POINTER(") + row.python + ")").c_str());
+}
+
+template <unsigned Function> static inline PyObject *from_pointer(call &c, const char *result) {
+    constexpr const type_row &row = llamacffi_functions[Function].result;
+    if (row.what == kind::HANDLE || row.what == kind::OBJECT) c.owner = result;
+    if constexpr (row.what == kind::TEXT || row.what == kind::CHARS) {
+        return result ? PyBytes_FromString(result) : none();
+    } else if constexpr (row.what == kind::HANDLE || row.what == kind::BYTES) {
+        return result ? PyLong_FromVoidPtr(const_cast<char *>(result)) : none();
+    } else {
+        static lazy_type type;
+        if (!load_pointer(type, row)) return nullptr;
+        return type.make(&result, sizeof result);
+    }
+}
+
+// A struct that was returned by value keeps alive the buffers that went in: it may point into them.
+static bool keep_buffers(const call &c, PyObject *result) {
+    static PyObject *name = PyUnicode_InternFromString("_buffers");
+    for (unsigned i = 0; i < c.what.count; ++i) {
+        const kind what = c.parameters()[i].type.what;
+        if (what != kind::ITEMS && what != kind::STRUCT && what != kind::BYTES) continue;
+        if (PyObject_GenericSetAttr(result, name, c.arguments[i]) < 0) return false;
+    }
+    return true;
+}
+
+template <unsigned Function> static inline PyObject *from_struct(const call &c, const void *result) {
+    constexpr const function &what = llamacffi_functions[Function];
+    static lazy_type type;
+    if (!type.load(what.result.python)) return nullptr;
+    PyObject *object = type.make(result, what.result.size);
+    if (what.count && object && !keep_buffers(c, object)) Py_CLEAR(object);
+    return object;
+}
+
+}  // namespace llamacffi

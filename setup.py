@@ -1,0 +1,104 @@
+"""Build `llamacffi._llama` with CMake and Ninja; everything else about the package is in pyproject.toml.
+
+The source of llama.cpp is fetched only by the commands that need it, so that the package's metadata costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = HERE / "build" / "native"
+NEEDS_SOURCE = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install", "sdist"}
+
+
+def load_fetch():
+    spec = importlib.util.spec_from_file_location("fetch", HERE / "third_party" / "llama.cpp" / "fetch.py")
+    fetch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fetch)
+    return fetch
+
+
+def find_source() -> pathlib.Path:
+    """Fetch the pinned llama.cpp, and put its licence where pyproject.toml finds it for the wheel."""
+    fetch = load_fetch()
+    try:
+        source = fetch.source_dir()
+    except RuntimeError as error:
+        raise SystemExit(f"llamacffi: {error}") from None
+    shutil.copyfile(source / "LICENSE", HERE / "third_party" / "llama.cpp" / "LICENSE")
+    return source
+
+
+def run(step: str, *command: str) -> None:
+    """Run one step of the native build; a failure ends with a sentence that says what to do."""
+    try:
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    except FileNotFoundError:
+        raise SystemExit(f"llamacffi: {command[0]} was not found: install the package 'cmake' (pip install cmake)") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"llamacffi: {step} failed (exit {error.returncode}); the reason stands above") from None
+
+
+def require(what: str, *programs: str, variable: str, package: str) -> str:
+    """Find a build program, or say in one sentence which one is missing."""
+    names = [os.environ[variable].split()[0]] if os.environ.get(variable) else list(programs)
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    raise SystemExit(f"llamacffi: no {what} was found (looked for {', '.join(names)}): install {package}, or set {variable}")
+
+
+class BuildNative(build_ext):
+    def build_extension(self, extension: Extension) -> None:
+        if sys.platform != "win32":
+            require("C++ compiler", "c++", "g++", "clang++", variable="CXX", package="g++ or clang")
+            require("C compiler", "cc", "gcc", "clang", variable="CC", package="gcc or clang")
+        ninja = require("Ninja", "ninja", "ninja-build", variable="NINJA", package="the package 'ninja'")
+        self.configure(ninja)
+        run("compiling llama.cpp and the extension", "cmake", "--build", str(BUILD), "--target", "_llama")
+        self.collect(extension)
+
+    def configure(self, ninja: str) -> None:
+        fetch = load_fetch()
+        run(
+            "configuring llama.cpp with CMake",
+            "cmake", "-S", str(HERE / "csrc"), "-B", str(BUILD), "-G", "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release",
+            f"-DCMAKE_MAKE_PROGRAM={ninja}",
+            f"-DLLAMACFFI_SOURCE={fetch.source_dir().as_posix()}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={fetch.pin()['commit']}",
+            "-DGIT_EXE=",  # ggml would ask git for a commit, and get ours
+            *shlex.split(os.environ.get("CMAKE_ARGS", "")),
+        )  # fmt: skip
+
+    def collect(self, extension: Extension) -> None:
+        """Copy the built extension and the readable header to where setuptools wants them."""
+        target = pathlib.Path(self.get_ext_fullpath(extension.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        built = next(path for path in BUILD.glob("_llama*") if path.suffix in (".so", ".pyd"))
+        header = BUILD / "generated" / "llama_cdef.h"
+        in_tree = HERE / "src" / "llamacffi" / header.name  # what an editable install reads
+        for source, copy in ((built, target), (header, target.with_name(header.name)), (header, in_tree)):
+            shutil.copyfile(source, copy.with_suffix(".new"))
+            copy.with_suffix(".new").replace(copy)
+
+
+if NEEDS_SOURCE & set(sys.argv):
+    find_source()
+
+setup(
+    ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=True)],
+    cmdclass={"build_ext": BuildNative},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

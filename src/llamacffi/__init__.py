@@ -1,0 +1,70 @@
+"""llama.cpp for CPython as one compiled extension.
+
+`llamacffi.llama_cpp` has the documented functions, constants and ctypes types; `ffi` and `lib` are the cffi objects
+of the same extension, for code that works with cdata.
+"""
+
+from __future__ import annotations
+
+from llamacffi._native import LlamaAssertionError, LlamaError, LlamaValueError, ffi, last_error, lib
+
+__all__ = [
+    "LlamaAssertionError",
+    "LlamaError",
+    "LlamaValueError",
+    "__version__",
+    "ffi",
+    "install_as_llama_cpp",
+    "last_error",
+    "lib",
+    "log_to",
+]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from llamacffi.logs import log_to
+
+    __version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Bring what an import of the package should not cost: the version and `log_to`."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("llamacffi")
+    if name == "log_to":
+        from llamacffi.logs import log_to
+
+        return log_to
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def install_as_llama_cpp() -> None:
+    """Make `import llama_cpp.llama_cpp` find this package in this process.
+
+    Where llama-cpp-python is installed, its high-level package stays importable and runs on this engine; where it is
+    not, `llama_cpp` is a package that holds `llama_cpp.llama_cpp` alone. Calling it again changes nothing.
+
+    Raises:
+        ImportError: `llama_cpp.llama_cpp` has been imported already, and with it another engine.
+    """
+    import sys
+    from importlib.util import find_spec
+    from types import ModuleType
+
+    from llamacffi import llama_cpp
+
+    installed = sys.modules.get("llama_cpp.llama_cpp")
+    if installed is llama_cpp:
+        return
+    if installed is not None:
+        raise ImportError(
+            "llama_cpp.llama_cpp is already imported from llama-cpp-python: call install_as_llama_cpp() before that"
+        )
+    if "llama_cpp" not in sys.modules and find_spec("llama_cpp") is None:
+        package = ModuleType("llama_cpp", "Stands for llama-cpp-python's package; made by llamacffi.")
+        package.__path__ = []
+        package.llama_cpp = llama_cpp  # type: ignore[attr-defined]
+        sys.modules["llama_cpp"] = package
+    sys.modules["llama_cpp.llama_cpp"] = llama_cpp

@@ -1,0 +1,355 @@
+"""The ctypes types of the C API, derived from what the compiler said about it, so that they cannot drift.
+
+Each type is made when it is first asked for. `named` is also what the extension calls to learn which ctypes type a
+C result has.
+
+How an exception comes out of a Python callback: C cannot carry it. So a callback type wraps the function that
+it is given; what the function raises is handed to the extension (`callback_failed`), which keeps it in the record
+of the call that runs on this thread, and C gets the answer that stops it soonest: "abort" from an abort callback,
+"do not go on" from a progress or an eval callback, nothing from the others. Between the nodes of a graph and
+between the tensors of a file the extension looks whether an exception waits, and stops there too. When the C
+function returns, its result is dropped and the exception is raised again, with its traceback, by the call. An
+exception in a callback that runs outside of any call, or on a thread of the engine, goes to `sys.unraisablehook`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+from itertools import groupby
+
+from llamacffi._native import callback_failed, ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# C's primitive types whose ctypes name is not `c_` and the C name.
+_PRIMITIVES = {
+    "_Bool": ctypes.c_bool,
+    "char": ctypes.c_char,
+    "double": ctypes.c_double,
+    "float": ctypes.c_float,
+    "int": ctypes.c_int,
+    "long": ctypes.c_long,
+    "size_t": ctypes.c_size_t,
+    "unsigned int": ctypes.c_uint,
+}
+
+# What a callback that raised answers for C, where zero is not the answer that stops it.
+_STOPS = {"ggml_abort_callback": True}
+
+# Fields that older code sets and this llama.cpp has no more; setting one warns and does nothing.
+_GONE = {
+    "llama_model_params": {"rpc_servers"},
+    "llama_context_params": {"f16_kv", "logits_all", "mul_mat_q", "seed"},
+    "llama_batch": {"all_pos_0", "all_pos_1", "all_seq_id"},
+}
+
+
+_made: dict[str, Any] = {}
+_making = threading.RLock()
+
+
+def named(name: str) -> Any:
+    """Return the ctypes type for a C type.
+
+    Args:
+        name: a struct or a callback typedef of the headers (`llama_batch`, `ggml_log_callback`), a ctypes
+            type (`c_int32`), or `POINTER(…)` of one of these.
+
+    Raises:
+        AttributeError: the headers know no such type.
+    """
+    if name.startswith("POINTER("):
+        return ctypes.POINTER(named(name.removeprefix("POINTER(").removesuffix(")")))
+    if name.startswith("c_"):
+        return getattr(ctypes, name)
+    with _making:
+        if name not in _made:
+            _made[name] = _make(name)
+        return _made[name]
+
+
+def _make(name: str) -> Any:
+    if name in _callback_fields():
+        struct, field = _callback_fields()[name]
+        return _callback(name, dict(_type_of(struct).fields)[field].type)
+    ctype = _type_of(name)
+    if ctype.kind == "struct" and _is_complete(ctype):
+        return _structure(name, ctype)
+    if ctype.kind == "function":
+        return _callback(name, ctype)
+    if ctype.kind in ("primitive", "pointer"):
+        return _field_type(name, "", ctype)
+    raise AttributeError(f"{name} has no ctypes type of its own: it is {ctype.cname}")
+
+
+def _type_of(name: str) -> Any:
+    for spelling in (name, f"struct {name}"):
+        try:
+            return ffi.typeof(spelling)
+        except ffi.error:
+            continue
+    raise AttributeError(f"llama.cpp's headers have no type {name!r}")
+
+
+def _is_complete(ctype: Any) -> bool:
+    """Tell whether the headers define the struct; `.fields` must not be touched before that is known."""
+    try:
+        ffi.sizeof(ctype)
+    except (TypeError, ffi.error):
+        return False
+    return True
+
+
+@functools.cache
+def type_names() -> frozenset[str]:
+    """Return the names of all C types that `named` can make."""
+    typedefs, structs, _ = ffi.list_types()
+    return frozenset(filter(_is_nameable, [*typedefs, *structs])) | frozenset(_callback_fields())
+
+
+def _is_nameable(name: str) -> bool:
+    ctype = _type_of(name)
+    return ctype.kind in ("function", "primitive", "pointer") or (ctype.kind == "struct" and _is_complete(ctype))
+
+
+def facade_type(name: str) -> Any:
+    """Return the ctypes type that the facade has under `name`.
+
+    Beside C's own names these are pointers to them (`…_p`), the type that stands for a handle in a ctypes array or
+    a struct (`…_p_ctypes`), and llama-cpp-python's name for the log callback.
+    """
+    if name == "llama_log_callback":
+        return named("ggml_log_callback")
+    for suffix, handle in (("_p_ctypes", ctypes.c_void_p), ("_p", ctypes.POINTER(ctypes.c_void_p))):
+        base = name.removesuffix(suffix)
+        if base != name:
+            return ctypes.POINTER(named(base)) if base in type_names() else _opaque(base, handle)
+    return named(name)
+
+
+def _opaque(name: str, handle: Any) -> Any:
+    _type_of(name)
+    return handle
+
+
+@functools.cache
+def facade_type_names() -> frozenset[str]:
+    structs = [name for name in ffi.list_types()[1] if name.startswith(("llama_", "gguf_"))]
+    pointers = {name + suffix for name in [*structs, "llama_token"] for suffix in ("_p", "_p_ctypes")}
+    return type_names() | pointers | {"llama_log_callback"}
+
+
+@functools.cache
+def _callback_fields() -> dict[str, tuple[str, str]]:
+    """Function pointers that a struct declares in place are named after the struct and the field."""
+    return {
+        f"{struct}_{field}": (struct, field)
+        for struct in ("llama_sampler_i",)
+        for field, info in _type_of(struct).fields
+        if info.type.kind == "function"
+    }
+
+
+# ---------------------------------------------------------------- fields
+
+
+def _field_type(owner: str, field: str, ctype: Any) -> Any:
+    """Translate the type of a field, a parameter or a result."""
+    if ctype.kind == "primitive":
+        return _PRIMITIVES.get(ctype.cname) or getattr(ctypes, "c_" + ctype.cname.removesuffix("_t"))
+    if ctype.kind == "enum":
+        return ctypes.c_int
+    if ctype.kind == "array":
+        return _field_type(owner, field, ctype.item) * ctype.length
+    if ctype.kind == "struct":
+        return named(_plain(ctype))
+    if ctype.kind == "function":
+        return _function_field(owner, field, ctype)
+    return _pointer_type(owner, field, ctype.item)
+
+
+def _plain(ctype: Any) -> str:
+    return str(ctype.cname).removeprefix("struct ")
+
+
+def _function_field(owner: str, field: str, ctype: Any) -> Any:
+    """Give a field of function type the CFUNCTYPE, which takes callbacks of our own and of others' making."""
+    typedef = _callback_typedefs().get(ctype)
+    name = typedef or f"{owner}_{field}"
+    return named(name).__base__ if typedef or name in _callback_fields() else ctypes.c_void_p
+
+
+@functools.cache
+def _callback_typedefs() -> dict[Any, str]:
+    return {_type_of(name): name for name in ffi.list_types()[0] if _type_of(name).kind == "function"}
+
+
+def _pointer_type(owner: str, field: str, item: Any) -> Any:
+    if item.kind == "void" or item.kind == "function":
+        return ctypes.c_void_p
+    if item.kind == "struct" and (not _is_complete(item) or _foreign(owner, _plain(item))):
+        return ctypes.c_void_p
+    if item.kind == "primitive" and item.cname == "char":
+        return ctypes.c_char_p
+    return ctypes.POINTER(_field_type(owner, field, item))
+
+
+def _foreign(owner: str, struct: str) -> bool:
+    """Tell whether code that knows llama.cpp only handles `struct` by its address: ggml's inside llama's."""
+    return struct.startswith("ggml_") and not owner.startswith("ggml_")
+
+
+# ---------------------------------------------------------------- structs
+
+
+class _Checked:
+    """Refuse to set a field that a struct does not have; ctypes would make an attribute of it, which C never sees."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            self._refuse(name)
+
+    def _refuse(self, name: str) -> None:
+        struct = type(self).__name__
+        if name in _GONE.get(struct, ()):
+            import warnings
+
+            warnings.warn(f"{struct}.{name} is gone from llama.cpp and has no effect", DeprecationWarning, stacklevel=3)
+            return
+        from difflib import get_close_matches
+
+        fields = [field for field in dir(type(self)) if not field.startswith("_")]
+        near = get_close_matches(name, fields, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"{struct} has no field {name!r}{hint}", name=name, obj=self)
+
+
+def _structure(name: str, ctype: Any) -> Any:
+    bases = (*_EXTRA.get(name, ()), _Checked, ctypes.Structure)
+    namespace = {"__slots__": ("__weakref__", "_buffers"), "__module__": "llamacffi.llama_cpp"}
+    structure: Any = type(ctypes.Structure)(name, bases, namespace)
+    _made[name] = structure  # before its fields: a struct may point to itself
+    fields = _fields(name, ctype)
+    structure._anonymous_ = [field for field, type_ in fields if issubclass(type_, ctypes.Union)]
+    structure._fields_ = fields
+    return structure
+
+
+def _fields(name: str, ctype: Any) -> list[tuple[str, Any]]:
+    """List a struct's fields. cffi lists the members of an anonymous union as fields at one offset."""
+    fields = []
+    for _, group in groupby(ctype.fields, key=lambda field: field[1].offset):
+        members = [(field, _field_type(name, field, info.type)) for field, info in group]
+        fields.append(members[0] if len(members) == 1 else ("value", _union(name, members)))
+    return fields
+
+
+def _union(owner: str, members: list[tuple[str, Any]]) -> Any:
+    return type(ctypes.Union)(f"{owner}_value", (ctypes.Union,), {"_fields_": members})
+
+
+class _LoadMode:
+    """`use_mmap` and `use_mlock`, which llama.cpp has merged into `load_mode`."""
+
+    __slots__ = ()
+    load_mode: int
+
+    @property
+    def use_mmap(self) -> bool:
+        return self.load_mode in (lib.LLAMA_LOAD_MODE_AUTO, lib.LLAMA_LOAD_MODE_MMAP, lib.LLAMA_LOAD_MODE_MMAP_MLOCK)
+
+    @use_mmap.setter
+    def use_mmap(self, value: bool) -> None:
+        self._set_load_mode(bool(value), self.use_mlock)
+
+    @property
+    def use_mlock(self) -> bool:
+        return self.load_mode in (lib.LLAMA_LOAD_MODE_MLOCK, lib.LLAMA_LOAD_MODE_MMAP_MLOCK)
+
+    @use_mlock.setter
+    def use_mlock(self, value: bool) -> None:
+        self._set_load_mode(self.use_mmap, bool(value))
+
+    def _set_load_mode(self, mmap: bool, mlock: bool) -> None:
+        modes = {
+            (False, False): lib.LLAMA_LOAD_MODE_NONE,
+            (True, False): lib.LLAMA_LOAD_MODE_MMAP,
+            (False, True): lib.LLAMA_LOAD_MODE_MLOCK,
+            (True, True): lib.LLAMA_LOAD_MODE_MMAP_MLOCK,
+        }
+        self.load_mode = modes[mmap, mlock]
+
+
+class _FlashAttention:
+    """`flash_attn`, which llama.cpp has replaced by `flash_attn_type`."""
+
+    __slots__ = ()
+    flash_attn_type: int
+
+    @property
+    def flash_attn(self) -> bool:
+        return self.flash_attn_type == lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+
+    @flash_attn.setter
+    def flash_attn(self, value: bool) -> None:
+        enabled, disabled = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED, lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self.flash_attn_type = enabled if value else disabled
+
+
+_EXTRA: dict[str, tuple[type, ...]] = {
+    "llama_model_params": (_LoadMode,),
+    "llama_context_params": (_FlashAttention,),
+}
+
+# ---------------------------------------------------------------- callbacks
+
+
+def _callback(name: str, ctype: Any) -> Any:
+    """Make a callback type: a CFUNCTYPE whose function may raise."""
+    result = _result_type(name, ctype.result)
+    arguments = [_field_type(name, "", argument) for argument in ctype.args]
+    base: Any = ctypes.CFUNCTYPE(result, *arguments)
+    stop = _STOPS.get(name, None if result is None else result().value)
+
+    def __new__(cls: Any, *given: Any) -> Any:  # noqa: N807
+        if given and callable(given[0]) and not isinstance(given[0], base):
+            given = (_guarded(given[0], stop), *given[1:])
+        return base.__new__(cls, *given)
+
+    namespace = {
+        "__new__": __new__,
+        "__module__": "llamacffi.llama_cpp",
+        "_flags_": base._flags_,
+        "_restype_": result,
+        "_argtypes_": tuple(arguments),
+    }
+    return type(base)(name, (base,), namespace)
+
+
+def _result_type(name: str, ctype: Any) -> Any:
+    """ctypes callbacks can return no typed pointer and no struct."""
+    if ctype.kind == "void":
+        return None
+    result = _field_type(name, "", ctype)
+    return result if issubclass(result, ctypes._SimpleCData) else ctypes.c_void_p
+
+
+def _guarded(function: Callable[..., Any], stop: object) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def guarded(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except BaseException as error:  # the call that runs this callback raises it again
+            callback_failed(error)
+            return stop
+
+    return guarded

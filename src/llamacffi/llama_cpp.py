@@ -1,0 +1,76 @@
+"""The documented low-level API: llama.cpp's C functions, constants and types under their own names.
+
+Everything that the extension has is here: functions are its built-ins, constants are ints, and the ctypes types
+are made when they are first asked for (`llamacffi.ctypes_types`). What is written out below is what C does not have.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref
+
+from llamacffi._native import functions, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+globals().update(functions)
+globals().update({name: getattr(lib, name) for name in dir(lib) if name not in functions})
+
+LLAMA_MAX_DEVICES: int = lib.llama_max_devices()
+
+llama_model_p = ctypes.POINTER(ctypes.c_void_p)
+llama_context_p = ctypes.POINTER(ctypes.c_void_p)
+llama_token = ctypes.c_int32
+
+
+def __getattr__(name: str) -> Any:
+    """Make a ctypes type on first use."""
+    if name == "__all__":
+        return sorted(_public_names())
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from llamacffi import ctypes_types
+
+    value = ctypes_types.facade_type(name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_public_names() | set(globals()))
+
+
+def _public_names() -> set[str]:
+    from llamacffi import ctypes_types
+
+    own = {"LLAMA_MAX_DEVICES", "byref", "llama_context_p", "llama_model_p", "llama_token"}
+    return own | set(dir(lib)) | ctypes_types.facade_type_names()
+
+
+def llama_model_save_to_file(model: Any, fname: bytes | str | os.PathLike[str], **kwargs: object) -> bool:
+    """Save a model to a GGUF file.
+
+    The file is written under a temporary name in the same folder, read back, synced and then renamed: under
+    `fname` stands either what was there before or the whole new file.
+
+    Args:
+        model: a model that `llama_model_load_from_file` returned.
+        fname: the output file's name.
+
+    Returns:
+        True when the file stands complete on disk; False when it could not be written (`llamacffi.last_error()`
+        and stderr say why) or llama.cpp cannot save this model.
+
+    Raises:
+        TypeError: a keyword argument was given; llama.cpp knows none.
+
+    Source: `llama_model_save_to_file` in llama.h.
+    """
+    if kwargs:
+        raise TypeError(f"llama_model_save_to_file() got an unexpected keyword argument {next(iter(kwargs))!r}")
+    from llamacffi import model_file
+
+    return model_file.save(functions["llama_model_save_to_file"], model, fname)

@@ -1,0 +1,134 @@
+"""Bring the llama.cpp source that pin.toml names, once, and print the folder it is in.
+
+Run it (`python third_party/llama.cpp/fetch.py`) or load it by its path, as setup.py and the tests do. It relies on
+pinned_download.py for the archive, and unpacks only what a static build of the library reads.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import os
+import sys
+import tarfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+HERE = Path(__file__).resolve().parent
+
+if TYPE_CHECKING:
+    from llamacffi import pinned_download
+else:  # llamacffi itself can't be imported before the extension is built
+    _spec = importlib.util.spec_from_file_location(
+        "pinned_download", HERE.parents[1] / "src" / "llamacffi" / "pinned_download.py"
+    )
+    pinned_download = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(pinned_download)
+
+# What CMake reads with LLAMA_BUILD_COMMON=OFF. `*` matches subfolders too. Of vendor/, one target names source files,
+# the others are header-only and used by tools that aren't built; app/ is configured unless LLAMA_BUILD_APP=OFF.
+NEEDED = (
+    "CMakeLists.txt",
+    "LICENSE",
+    "AUTHORS",
+    "app/*",
+    "cmake/*",
+    "ggml/*",
+    "include/*",
+    "licenses/*",
+    "src/*",
+    "vendor/*CMakeLists.txt",
+    "vendor/hash/*",
+)
+MARK = Path("include", "llama.h")
+
+
+def pin() -> dict[str, str]:
+    """Read the table [source] of pin.toml."""
+    with (HERE / "pin.toml").open("rb") as file:
+        return dict(tomllib.load(file)["source"])
+
+
+def source_dir() -> Path:
+    """Return the folder of the llama.cpp source, bringing it first if it is not there.
+
+    Raises:
+        FileNotFoundError: if LLAMACFFI_LLAMA_CPP_DIR names a folder that is no llama.cpp checkout.
+        DownloadError: if the archive could not be had.
+    """
+    if named := os.environ.get("LLAMACFFI_LLAMA_CPP_DIR"):
+        return _checkout(Path(named).absolute())
+    source = pin()
+    target = HERE / f"source-{source['commit']}"
+    if not target.is_dir():
+        _bring(source["root"], target)
+    return target
+
+
+def _bring(root: str, target: Path) -> None:
+    try:
+        with pinned_download.made_beside(target) as made:
+            _unpack(root, NEEDED, made)
+    except pinned_download.DownloadError as error:
+        error.args = (f"{error}\nA llama.cpp checkout named in LLAMACFFI_LLAMA_CPP_DIR would do instead.",)
+        raise
+
+
+def _checkout(folder: Path) -> Path:
+    if not (folder / MARK).is_file():
+        raise FileNotFoundError(
+            f"LLAMACFFI_LLAMA_CPP_DIR should name a llama.cpp checkout, but there is no {folder / MARK}: "
+            "set it to a folder that has one, or unset it to fetch the pinned source."
+        )
+    return folder
+
+
+def extract(pattern: str) -> Path:
+    """Bring further files of the archive into the cache folder, quickly where they are there already.
+
+    Args:
+        pattern: which files, from the top of the archive; `*` matches subfolders too.
+
+    Returns:
+        The folder that stands for the top of the archive.
+    """
+    source = pin()
+    name = f"{source['package']}-{source['sha256'][:16]}-{quote(pattern, safe='')}"
+    return pinned_download.cached(name, Path.is_dir, lambda made: _unpack("", (pattern,), made))
+
+
+def _unpack(root: str, patterns: tuple[str, ...], into: Path) -> None:
+    """Unpack what matches below one folder of the archive."""
+    if not hasattr(tarfile, "data_filter"):
+        raise RuntimeError(
+            f"Python 3.11.4 or later is needed, whose tarfile unpacks safely, not {sys.version}: update."
+        )
+    source = pin()
+    archive = pinned_download.cached_file(source["package"], source["version"], source["sha256"], source=True)
+    folder = f"{source['package'].replace('-', '_')}-{source['version']}/{root}".rstrip("/") + "/"
+    with tarfile.open(archive) as tar:
+        tar.extractall(into, _matching(tar, folder, patterns), filter="data")
+    if not into.is_dir():
+        raise FileNotFoundError(f"{archive} should hold {patterns} below {folder}, but has none: correct the pattern.")
+
+
+def _matching(tar: tarfile.TarFile, folder: str, patterns: tuple[str, ...]) -> Iterator[tarfile.TarInfo]:
+    for member in tar:
+        name = member.name.removeprefix(folder)
+        if name != member.name and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
+            yield member.replace(name=name)
+
+
+def main() -> None:
+    """Print the folder of the source, and nothing else."""
+    try:
+        print(source_dir())
+    except (pinned_download.DownloadError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
