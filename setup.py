@@ -44,7 +44,9 @@ def run(step: str, *command: str) -> None:
     try:
         subprocess.run(command, check=True, stdout=sys.stderr)
     except FileNotFoundError:
-        raise SystemExit(f"llamacffi: {command[0]} was not found: install the package 'cmake' (pip install cmake)") from None
+        raise SystemExit(
+            f"llamacffi: {command[0]} was not found: install the package 'cmake' (pip install cmake)"
+        ) from None
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"llamacffi: {step} failed (exit {error.returncode}); the reason stands above") from None
 
@@ -55,7 +57,9 @@ def require(what: str, *programs: str, variable: str, package: str) -> str:
     for name in names:
         if found := shutil.which(name):
             return found
-    raise SystemExit(f"llamacffi: no {what} was found (looked for {', '.join(names)}): install {package}, or set {variable}")
+    raise SystemExit(
+        f"llamacffi: no {what} was found (looked for {', '.join(names)}): install {package}, or set {variable}"
+    )
 
 
 class BuildNative(build_ext):

@@ -189,7 +189,8 @@ def _function_row(types: Types, node: c_ast.Decl, first: int, count: int) -> str
 
 def _kind(kind: Kind) -> str:
     size = f"sizeof({kind.item})" if kind.name not in ("VOID", "HANDLE", "FUNCTION") else "0"
-    shape = f"llamacffi::shape_of<{kind.item}>()" if kind.name == "ITEMS" else "0"
+    underlying = f"std::underlying_type_t<{kind.item}>" if kind.name == "ENUM" else kind.item
+    shape = f"llamacffi::shape_of<{underlying}>()" if kind.name in ("ITEMS", "NUMBER", "ENUM") else "0"
     const = "true" if kind.const else "false"
     return f"{{llamacffi::kind::{kind.name}, {size}, {shape}, {const}, {_string(kind.python)}}}"
 

@@ -130,9 +130,7 @@ class _Preprocessor(pcpp.Preprocessor):
             raise SystemExit("pcpp could not preprocess llama.h; its messages are above")
         return text.getvalue()
 
-    def on_include_not_found(
-        self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str
-    ) -> None:
+    def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:
         if is_malformed or not is_system_include:
             super().on_include_not_found(is_malformed, is_system_include, curdir, includepath)
         raise pcpp.OutputDirective(pcpp.Action.IgnoreAndRemove)

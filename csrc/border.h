@@ -31,6 +31,8 @@
 // Our built-in functions hand their call record to the wrapper in the place of the module.
 #define LLAMACFFI_CALL (*reinterpret_cast<llamacffi::call *>(self))
 
+#undef _cffi_type
+#undef _cffi_from_c_deref
 #undef _cffi_to_c_int
 #undef _cffi_to_c_float
 #undef _cffi_to_c_double
@@ -45,32 +47,32 @@
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
 
+#define _cffi_type(index) (&_cffi_types[index])
+#define _cffi_from_c_deref(result, type) llamacffi::from_enum<LLAMACFFI_FUNCTION_INDEX>(result)
 #define _cffi_to_c_int(argument, type) llamacffi::number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c_float(argument) llamacffi::number<float>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c_double(argument) llamacffi::number<double>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c__Bool(argument) llamacffi::number<bool>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c(target, type, argument) \
     (llamacffi::value(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument, target) ? 0 : -1)
-#define _cffi_to_c_pointer(argument, type) \
-    llamacffi::callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
+#define _cffi_to_c_pointer(argument, type) llamacffi::callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
 #define _cffi_prepare_pointer_call_argument(type, argument, target) \
     llamacffi::pointer<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, type, argument, target)
 #define _cffi_convert_array_argument(type, argument, target, size, blocks) (-1)
 #define _cffi_from_c_pointer(result, type) llamacffi::from_pointer<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
-#define _cffi_from_c_struct(result, type) \
-    llamacffi::from_struct<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
+#define _cffi_from_c_struct(result, type) llamacffi::from_struct<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
 // No function of llama.cpp reports through errno.
 #define _cffi_restore_errno() ((void)0)
 #define _cffi_save_errno() ((void)0)
 
-#define Py_BEGIN_ALLOW_THREADS                                                                        \
+#define Py_BEGIN_ALLOW_THREADS                                                                       \
     llamacffi::running run(LLAMACFFI_CALL, llamacffi_functions[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
     try {
-#define Py_END_ALLOW_THREADS       \
-    }                              \
-    catch (...) {                  \
-        return run.failed();       \
-    }                              \
+#define Py_END_ALLOW_THREADS \
+    }                        \
+    catch (...) {            \
+        return run.failed(); \
+    }                        \
     if (!run.leave()) return nullptr;
 
 // The arguments come as an array whose length the built-in function has checked.
@@ -82,7 +84,8 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
 
 namespace llamacffi {
 
-template <typename... Targets> static inline bool unpack(PyObject *const *arguments, Targets... targets) {
+template <typename... Targets>
+static inline bool unpack(PyObject *const *arguments, Targets... targets) {
     ((*targets = *arguments++), ...);
     return true;
 }

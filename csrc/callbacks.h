@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -45,10 +46,34 @@ static PyObject *referred_objects(PyObject *given) {
     return copy;
 }
 
+// The samplers that a chain owns: freeing the chain frees them, and with them what they keep.
+static std::mutex chains_mutex;
+static std::unordered_map<const void *, std::vector<const void *>> chains;
+
+static void chain_add(const void *chain, const void *sampler) {
+    const std::lock_guard<std::mutex> lock(chains_mutex);
+    chains[chain].push_back(sampler);
+}
+
+static void chain_remove(const void *chain, const void *sampler) {
+    const std::lock_guard<std::mutex> lock(chains_mutex);
+    std::vector<const void *> &members = chains[chain];
+    members.erase(std::remove(members.begin(), members.end(), sampler), members.end());
+}
+
+static std::vector<const void *> chain_take(const void *chain) {
+    const std::lock_guard<std::mutex> lock(chains_mutex);
+    auto found = chains.find(chain);
+    if (found == chains.end()) return {};
+    std::vector<const void *> members = std::move(found->second);
+    chains.erase(found);
+    return members;
+}
+
 static void keep(const void *owner, const parameter &row, PyObject *object, bool replace) {
     std::vector<kept_object> &all = kept[owner];
     auto same = std::find_if(all.begin(), all.end(), [&](const kept_object &one) {
-        return one.row == &row && (replace || one.object == object);
+        return replace ? compare(one.row->type.python, row.type.python) == 0 : one.row == &row && one.object == object;
     });
     Py_INCREF(object);
     if (same == all.end()) {
@@ -66,11 +91,13 @@ static bool is_keepable(const type_row &type) {
 
 // Keep what the call handed to C: a setter replaces what it had handed over before.
 static void keep_arguments(const call &c) {
+    const kind result = c.what.result.what;
+    if (!c.owner && (result == kind::HANDLE || result == kind::OBJECT)) return;  // nothing was created
     const bool replace = has_word(c.what.name, "set");
     for (unsigned i = 0; i < c.what.count; ++i) {
         const parameter &row = c.parameters()[i];
-        if (!is_keepable(row.type)) continue;
         PyObject *given = c.arguments[i];
+        if (!is_keepable(row.type) || (given == Py_None && !replace)) continue;
         PyObject *object = row.type.what == kind::VALUE ? referred_objects(given) : given;
         if (object) keep(c.owner, row, object, replace);
         if (row.type.what == kind::VALUE) Py_XDECREF(object);
@@ -89,9 +116,10 @@ constexpr bool keeps_arguments(const function &what) {
 
 // Take what `owner` keeps out of the table before C frees it: its address may be somebody else's right after.
 static void take_kept(call &c, const void *owner) {
+    for (const void *member : chain_take(owner)) take_kept(c, member);
     auto found = kept.find(owner);
-    if (found == kept.end()) return;
-    c.released = PyList_New(0);
+    if (!owner || found == kept.end()) return;
+    if (!c.released) c.released = PyList_New(0);
     for (const kept_object &one : found->second) {
         if (c.released) PyList_Append(c.released, one.object);
         Py_DECREF(one.object);

@@ -15,6 +15,7 @@
 #include "cffi_backend.h"
 #include "ctypes_objects.h"
 #include "errors.h"
+#include "guard.h"
 
 namespace llamacffi {
 
@@ -23,34 +24,42 @@ namespace llamacffi {
 // What a ctypes number holds; a new reference.
 static PyObject *ctypes_value(PyObject *given) { return PyObject_GetAttrString(given, "value"); }
 
-// An integer out of anything that is one: int, bool, NumPy integers (__index__), ctypes and cffi numbers.
+// The number in `value`, a new reference to what a foreign object holds, if it is an integer or a bool.
+static PyObject *index_and_release(PyObject *value) {
+    PyObject *number = value && PyLong_Check(value) ? PyNumber_Index(value) : nullptr;
+    Py_XDECREF(value);
+    return number;
+}
+
+// An integer out of anything that is one: int, bool, NumPy scalars, ctypes and cffi numbers.
 static PyObject *as_index(const call &c, const parameter &row, PyObject *given) {
     PyObject *number = nullptr;
-    if (metatype(given) == simple_type) {
-        PyObject *value = ctypes_value(given);
-        number = value && PyLong_Check(value) ? PyNumber_Index(value) : nullptr;
-        Py_XDECREF(value);
-    } else if (PyIndex_Check(given)) {
+    if (metatype(given) == simple_type)
+        number = index_and_release(ctypes_value(given));
+    else if (PyIndex_Check(given))
         number = PyNumber_Index(given);
-    } else if (is_cdata(given)) {
-        number = PyNumber_Long(given);
-    }
-    if (number) return number;
-    PyErr_Clear();
-    refuse_type(c, row, given, "an integer");
-    return nullptr;
+    else if (is_cdata(given))
+        number = is_cffi_integer(given) ? PyNumber_Long(given) : nullptr;
+    else if (PyObject_HasAttrString(given, "dtype"))  // NumPy's bool has no __index__
+        number = index_and_release(PyObject_CallMethod(given, "item", nullptr));
+    // What the object's own methods raise is the user's to see; the others only say that it is no integer.
+    if (!number && (!PyErr_Occurred() || is_conversion_error())) refuse_type(c, row, given, "an integer");
+    return number;
 }
 
 static bool out_of_range(const call &c, const parameter &row, PyObject *number) {
     PyErr_Clear();
     PyObject *text = PyObject_Str(number);
     const char *digits = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
-    refuse_value(c, row, std::string("cannot hold ") + (digits ? digits : "this number"));
+    std::string shown = digits ? digits : "this number";
+    if (shown.size() > 40) shown = shown.substr(0, 20) + "… (" + std::to_string(shown.size()) + " digits)";
+    PyErr_Clear();
     Py_XDECREF(text);
-    return false;
+    return refuse_value(c, row, "cannot hold " + shown);
 }
 
-template <typename T> static bool integer_from_long(const call &c, const parameter &row, PyObject *number, T *target) {
+template <typename T>
+static bool integer_from_long(const call &c, const parameter &row, PyObject *number, T *target) {
     if constexpr (std::is_signed_v<T>) {
         int overflow = 0;
         const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
@@ -67,7 +76,8 @@ template <typename T> static bool integer_from_long(const call &c, const paramet
     }
 }
 
-template <typename T> static bool integer(const call &c, const parameter &row, PyObject *given, T *target) {
+template <typename T>
+static bool integer(const call &c, const parameter &row, PyObject *given, T *target) {
     if (PyLong_CheckExact(given)) return integer_from_long(c, row, given, target);
     PyObject *number = as_index(c, row, given);
     const bool done = number && integer_from_long(c, row, number, target);
@@ -83,25 +93,27 @@ static bool floating(const call &c, const parameter &row, PyObject *given, doubl
     *target = numeric ? PyFloat_AsDouble(number) : 0;
     Py_XDECREF(value);
     if (numeric && !PyErr_Occurred()) return true;
-    PyErr_Clear();
+    if (numeric && PyErr_ExceptionMatches(PyExc_OverflowError)) return out_of_range(c, row, given);
+    if (PyErr_Occurred() && !is_conversion_error()) return false;
     return refuse_type(c, row, given, "a number");
 }
 
 static bool boolean(const call &c, const parameter &row, PyObject *given, bool *target) {
     PyObject *value = metatype(given) == simple_type ? ctypes_value(given) : nullptr;
     PyObject *truth = value ? value : given;
-    const bool numeric = PyBool_Check(truth) || PyNumber_Check(truth);
+    const bool numeric = is_cdata(truth) ? is_cffi_integer(truth) : PyBool_Check(truth) || PyNumber_Check(truth);
     const int answer = numeric ? PyObject_IsTrue(truth) : -1;
     Py_XDECREF(value);
     if (answer >= 0) {
         *target = answer != 0;
         return true;
     }
-    PyErr_Clear();
+    if (PyErr_Occurred() && !is_conversion_error()) return false;
     return refuse_type(c, row, given, "True or False");
 }
 
-template <typename T> static inline T number(const call &c, const parameter &row, PyObject *given) {
+template <typename T>
+static inline T number(const call &c, const parameter &row, PyObject *given) {
     if constexpr (std::is_same_v<T, bool>) {
         if (given == Py_True) return true;
         if (given == Py_False) return false;
@@ -149,12 +161,28 @@ static bool refuse(const call &c, const parameter &row, PyObject *given) {
 // The shape of an item by its struct-module letter.
 static char shape_of_letter(char letter) {
     switch (letter) {
-        case 'b': case 'h': case 'i': case 'l': case 'q': case 'n': return 'i';
-        case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N': return 'u';
-        case 'e': case 'f': case 'd': case 'g': return 'f';
+        case 'b':
+        case 'h':
+        case 'i':
+        case 'l':
+        case 'q':
+        case 'n': return 'i';
+        case 'B':
+        case 'H':
+        case 'I':
+        case 'L':
+        case 'Q':
+        case 'N': return 'u';
+        case 'e':
+        case 'f':
+        case 'd':
+        case 'g': return 'f';
         case '?': return 'b';
-        case 'c': case 's': return 'c';
-        case '&': case 'P': case 'z': case 'Z': case 'O': return 'p';
+        case 'c':
+        case 's': return 'c';
+        case '&':
+        case 'P':
+        case 'z': return 'p';
         case 'T': return 's';
         default: return '>';
     }
@@ -170,13 +198,11 @@ static bool is_whole(char shape) { return shape == 'i' || shape == 'u'; }
 
 // Whether items of this shape and size can be read as the row's items.
 static bool fits(const type_row &type, char shape, size_t size) {
-    switch (type.what) {
-        case kind::BYTES: return shape != '>';
-        case kind::TEXT: case kind::CHARS: return size == 1 && shape != 'b';
-        case kind::POINTERS: return size == sizeof(void *) && (shape == 'p' || shape == 'u');
-        case kind::STRUCT: case kind::OBJECT: return size == type.size && shape == 's';
-        default: break;
-    }
+    if (shape == '>') return false;  // big-endian, an object, a wide character
+    if (type.what == kind::BYTES) return true;
+    if (type.what == kind::TEXT || type.what == kind::CHARS) return size == 1 && shape != 'b';
+    if (type.what == kind::POINTERS) return size == sizeof(void *) && (shape == 'p' || shape == 'u');
+    if (type.what == kind::STRUCT || type.what == kind::OBJECT) return size == type.size && shape == 's';
     if (size != type.size) return false;
     if (size == 1) return shape != 'b';
     if (shape == type.shape || (is_whole(shape) && is_whole(type.shape))) return true;
@@ -193,8 +219,9 @@ static bool refuse_items(const call &c, const parameter &row, PyObject *given, c
 
 static bool refuse_buffer(const call &c, const parameter &row, PyObject *given) {
     PyErr_Clear();
-    return refuse_value(c, row, std::string("needs a C-contiguous") + (row.type.is_const ? "" : ", writable") +
-                                    " buffer; this " + type_name(given) + " is not");
+    return refuse_value(c, row,
+                        std::string("needs a C-contiguous") + (row.type.is_const ? "" : ", writable") +
+                            " buffer; this " + type_name(given) + " is not");
 }
 
 // Anything with the buffer protocol: the memory itself is handed to C, and held until the call ends.
@@ -220,15 +247,43 @@ static char type_code(PyObject *type) {
 
 static size_t size_of_code(char letter) {
     switch (letter) {
-        case 'h': case 'H': return sizeof(short);
-        case 'i': case 'I': return sizeof(int);
-        case 'l': case 'L': return sizeof(long);
-        case 'q': case 'Q': return sizeof(long long);
+        case 'h':
+        case 'H': return sizeof(short);
+        case 'i':
+        case 'I': return sizeof(int);
+        case 'l':
+        case 'L': return sizeof(long);
+        case 'q':
+        case 'Q': return sizeof(long long);
         case 'f': return sizeof(float);
         case 'd': return sizeof(double);
-        case 'P': case 'z': case 'Z': return sizeof(void *);
+        case 'P':
+        case 'z': return sizeof(void *);
+        case 'g': return sizeof(long double);
         default: return 1;
     }
+}
+
+// The ctypes type of what the row points to, asked for once.
+static PyTypeObject *own_type(const parameter &row) {
+    static PyObject *known[sizeof(llamacffi_parameters) / sizeof(llamacffi_parameters[0])];
+    PyObject *&cached = known[&row - llamacffi_parameters];
+    if (!cached) cached = type_named(row.type.python);
+    if (cached) return reinterpret_cast<PyTypeObject *>(cached);
+    PyErr_Clear();
+    return simple_type;  // of which no ctypes struct is a subtype
+}
+
+// An element of an array of pointers: void *, or exactly the pointer that C wants.
+static bool is_pointer_to_pointer(const parameter &row, PyObject *type) {
+    if (Py_TYPE(type) == simple_type && type_code(type) == 'P') return true;
+    if (reinterpret_cast<PyTypeObject *>(type) == own_type(row)) return true;
+    if (Py_TYPE(type) == function_type) return PyType_IsSubtype(own_type(row), reinterpret_cast<PyTypeObject *>(type));
+    if (Py_TYPE(type) != pointer_type || compare(row.type.python, "c_void_p") != 0) return false;
+    PyObject *item = PyObject_GetAttrString(type, "_type_");  // POINTER(c_void_p) is what a handle is called
+    const bool handle = item && Py_TYPE(item) == simple_type && type_code(item) == 'P';
+    Py_XDECREF(item);
+    return handle;
 }
 
 // Whether `type` (a ctypes type) can stand where the row's item type is pointed to.
@@ -236,16 +291,24 @@ static bool points_to(const call &c, const parameter &row, PyObject *type) {
     const type_row &wanted = row.type;
     if (wanted.what == kind::BYTES) return true;
     PyTypeObject *meta = Py_TYPE(type);
-    if (wanted.what == kind::STRUCT || wanted.what == kind::OBJECT || wanted.what == kind::VALUE) {
-        static PyObject *known[sizeof(llamacffi_parameters) / sizeof(llamacffi_parameters[0])];
-        PyObject *&cached = known[&row - llamacffi_parameters];
-        if (!cached) cached = type_named(wanted.python);
-        return cached && PyType_IsSubtype(reinterpret_cast<PyTypeObject *>(type), reinterpret_cast<PyTypeObject *>(cached));
-    }
-    if (wanted.what == kind::POINTERS && (meta == pointer_type || meta == function_type)) return true;
-    if (meta != simple_type) return false;
+    if (wanted.what == kind::POINTERS) return is_pointer_to_pointer(row, type);
+    if (wanted.what == kind::STRUCT || wanted.what == kind::OBJECT || wanted.what == kind::VALUE)
+        return PyType_IsSubtype(reinterpret_cast<PyTypeObject *>(type), own_type(row));
+    if (Py_TYPE(type) != simple_type) return false;
     const char letter = type_code(type);
     return fits(wanted, shape_of_letter(letter), size_of_code(letter));
+}
+
+// A ctypes array: of structs and of pointers the type must be right, of numbers the format says enough.
+static bool array(call &c, const parameter &row, PyObject *given, char **target) {
+    const kind what = row.type.what;
+    if (what == kind::STRUCT || what == kind::OBJECT || what == kind::POINTERS) {
+        PyObject *item = PyObject_GetAttrString(reinterpret_cast<PyObject *>(Py_TYPE(given)), "_type_");
+        const bool good = item && points_to(c, row, item);
+        Py_XDECREF(item);
+        if (!good) return PyErr_Clear(), refuse(c, row, given);
+    }
+    return buffer(c, row, given, target);
 }
 
 // Where a ctypes struct, number, pointer or byref points, or nullptr with an exception.
@@ -276,7 +339,7 @@ static bool byref_memory(call &c, const parameter &row, PyObject *given, char **
     char *start = nullptr;
     remember_size(c, row, row.type.what == kind::BYTES ? unknown_size : row.type.size);
     const bool good = metatype(referred) == array_type
-                          ? buffer(c, row, referred, &start)
+                          ? array(c, row, referred, &start)
                           : points_to(c, row, reinterpret_cast<PyObject *>(Py_TYPE(referred)));
     char *address = good ? byref_address(given) : nullptr;
     const size_t size = c.sizes[position_of(c, row)];
@@ -288,8 +351,10 @@ static bool byref_memory(call &c, const parameter &row, PyObject *given, char **
 
 static void *allocate(call &c, size_t size) {
     void *block = std::calloc(size ? size : 1, 1);
-    if (block) c.blocks[c.n_blocks++] = block;
-    else PyErr_NoMemory();
+    if (block)
+        c.blocks[c.n_blocks++] = block;
+    else
+        PyErr_NoMemory();
     return block;
 }
 
@@ -297,19 +362,17 @@ template <typename T>
 static bool fill(const call &c, const parameter &row, PyObject *sequence, Py_ssize_t length, void *block) {
     T *items = static_cast<T *>(block);
     for (Py_ssize_t i = 0; i < length; ++i) {
-        PyObject *item = PySequence_GetItem(sequence, i);
-        const bool failed = !item || ((items[i] = number<T>(c, row, item)) == static_cast<T>(-1) && PyErr_Occurred());
-        Py_XDECREF(item);
-        if (failed) return false;
+        PyObject *item = PyTuple_GetItem(sequence, i);
+        items[i] = number<T>(c, row, item);
+        if (items[i] == static_cast<T>(-1) && PyErr_Occurred()) return false;
     }
     return true;
 }
 
-// A list or tuple of numbers, copied for the time of the call.
-static bool sequence(call &c, const parameter &row, PyObject *given, char **target) {
-    const Py_ssize_t length = PySequence_Size(given);
+static bool tuple(call &c, const parameter &row, PyObject *given, char **target) {
+    const Py_ssize_t length = PyTuple_Size(given);
     const size_t size = static_cast<size_t>(length) * row.type.size;
-    void *block = length < 0 ? nullptr : allocate(c, size);
+    void *block = allocate(c, size);
     if (!block) return false;
     bool done = false;
     switch (row.type.shape * 16 + static_cast<int>(row.type.size)) {
@@ -325,6 +388,14 @@ static bool sequence(call &c, const parameter &row, PyObject *given, char **targ
         default: return refuse(c, row, given);
     }
     return done && give(c, row, target, block, size);
+}
+
+// A list or tuple of numbers, copied for the time of the call.
+static bool sequence(call &c, const parameter &row, PyObject *given, char **target) {
+    PyObject *items = PySequence_Tuple(given);  // which the items' own methods cannot shorten
+    const bool done = items && tuple(c, row, items, target);
+    Py_XDECREF(items);
+    return done;
 }
 
 static bool text(call &c, const parameter &row, PyObject *given, char **target) {
@@ -343,19 +414,19 @@ static bool bytes(call &c, const parameter &row, PyObject *given, char **target)
     return give(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)) + 1);
 }
 
-static bool cdata(call &c, const parameter &row, struct _cffi_ctypedescr *type, PyObject *given, char **target) {
-    if (cffi_pointer(type, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
+static bool cdata(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
+    if (cffi_pointer(type, c.what.name, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
     remember_size(c, row, unknown_size);
     return true;
 }
 
 // Every kind of pointer but handles and functions.
-static bool memory(call &c, const parameter &row, struct _cffi_ctypedescr *type, PyObject *given, char **target) {
+static bool memory(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
     if (given == Py_None) return give(c, row, target, nullptr, 0);
     const kind what = row.type.what;
     if (PyBytes_Check(given)) return bytes(c, row, given, target);
     if (PyUnicode_Check(given)) return what == kind::TEXT ? text(c, row, given, target) : refuse(c, row, given);
-    if (metatype(given) == array_type) return buffer(c, row, given, target);
+    if (metatype(given) == array_type) return array(c, row, given, target);
     if (is_ctypes(given)) return ctypes_memory(c, row, given, target);
     if (Py_TYPE(given) == byref_type) return byref_memory(c, row, given, target);
     if (is_cdata(given)) return cdata(c, row, type, given, target);
@@ -375,17 +446,22 @@ static bool memory(call &c, const parameter &row, struct _cffi_ctypedescr *type,
 static bool null_handle(const call &c, const parameter &row, char **target) {
     *target = nullptr;
     if (row.nullable) return true;
-    return refuse_value(c, row, std::string("must be a live ") + row.type.python + ", not NULL; did its creation fail?");
+    return refuse_value(c, row,
+                        std::string("must be a live ") + row.type.python + ", not NULL; did its creation fail?");
 }
 
-static bool pointer_number(PyObject *given, void **address) {
-    PyObject *value = ctypes_value(given);
-    *address = value && value != Py_None ? PyLong_AsVoidPtr(value) : nullptr;
-    Py_XDECREF(value);
-    return !PyErr_Occurred();
+// What a c_void_p holds, or a pointer to void *, as which handles are documented (`llama_model_p`).
+static bool ctypes_handle(PyObject *given, void **address) {
+    PyObject *type = reinterpret_cast<PyObject *>(Py_TYPE(given));
+    PyObject *item = metatype(given) == pointer_type ? PyObject_GetAttrString(type, "_type_") : nullptr;
+    PyObject *simple = item ? item : type;
+    const bool good = Py_TYPE(simple) == simple_type && type_code(simple) == 'P';
+    Py_XDECREF(item);
+    if (good) *address = *reinterpret_cast<void **>(memory_of(given));
+    return good;
 }
 
-static bool handle(call &c, const parameter &row, struct _cffi_ctypedescr *type, PyObject *given, char **target) {
+static bool handle(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
     void *address = nullptr;
     if (PyLong_Check(given)) {
         address = PyBool_Check(given) ? nullptr : PyLong_AsVoidPtr(given);
@@ -393,14 +469,12 @@ static bool handle(call &c, const parameter &row, struct _cffi_ctypedescr *type,
         if (PyErr_Occurred()) return refuse_reason(c, row, LlamaValueError);
     } else if (given == Py_None) {
         address = nullptr;
-    } else if (metatype(given) == simple_type) {
-        if (!pointer_number(given, &address)) return PyErr_Clear(), refuse(c, row, given);
-    } else if (row.type.what == kind::HANDLE && metatype(given) == pointer_type) {
-        address = *reinterpret_cast<void **>(memory_of(given));  // llama_model_p and its siblings
+    } else if (ctypes_handle(given, &address)) {
     } else if (is_cdata(given)) {
-        if (cffi_pointer(type, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
+        if (cffi_pointer(type, c.what.name, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
         address = *target;
-    } else if (row.type.what == kind::OBJECT && !PyBytes_Check(given) && (is_ctypes(given) || Py_TYPE(given) == byref_type)) {
+    } else if (row.type.what == kind::OBJECT && !PyBytes_Check(given) &&
+               (is_ctypes(given) || Py_TYPE(given) == byref_type)) {
         if (!memory(c, row, type, given, target)) return false;
         address = *target;
     } else {
@@ -430,36 +504,33 @@ static bool same_signature(const parameter &row, PyObject *given) {
     return same && !PyErr_Occurred();
 }
 
-static char *callback(call &c, const parameter &row, struct _cffi_ctypedescr *type, PyObject *given) {
+static char *callback(call &c, const parameter &row, ctype_slot type, PyObject *given) {
     if (given == Py_None) return nullptr;
     char *address = nullptr;
     if (metatype(given) == function_type) {
-        if (same_signature(row, given)) address = *reinterpret_cast<char **>(memory_of(given));
-        else if (!PyErr_Occurred()) refuse_type(c, row, given, std::string("made with llama_cpp.") + row.type.python);
+        if (same_signature(row, given))
+            address = *reinterpret_cast<char **>(memory_of(given));
+        else if (!PyErr_Occurred())
+            refuse_type(c, row, given, std::string("made with llama_cpp.") + row.type.python);
     } else if (is_cdata(given)) {
-        address = cffi_function(given, type);
+        address = cffi_function(type, c.what.name, given);
         if (PyErr_Occurred()) refuse_reason(c, row, PyExc_TypeError);
     } else {
-        refuse_type(c, row, given, std::string("made with llama_cpp.") + row.type.python + "(…), a cffi callback or None");
+        refuse_type(c, row, given,
+                    std::string("made with llama_cpp.") + row.type.python + "(…), a cffi callback or None");
     }
     return address;
 }
 
+// An enum, whose signedness the compiler chose.
+static bool enumerator(call &c, const parameter &row, PyObject *given, char *target) {
+    if (row.type.shape == 'u') return integer(c, row, given, reinterpret_cast<unsigned *>(target));
+    return integer(c, row, given, reinterpret_cast<int *>(target));
+}
+
 // A struct by value, or an enum.
-static bool value(call &c, const parameter &row, struct _cffi_ctypedescr *type, PyObject *given, char *target) {
-    if (row.type.what == kind::ENUM) {
-        int number;
-        unsigned whole;
-        if (PyLong_CheckExact(given) && PyLong_AsLongLong(given) > std::numeric_limits<int>::max()) {
-            if (!integer(c, row, given, &whole)) return false;
-            std::memcpy(target, &whole, row.type.size);
-            return true;
-        }
-        PyErr_Clear();
-        if (!integer(c, row, given, &number)) return false;
-        std::memcpy(target, &number, row.type.size);
-        return true;
-    }
+static bool value(call &c, const parameter &row, ctype_slot type, PyObject *given, char *target) {
+    if (row.type.what == kind::ENUM) return enumerator(c, row, given, target);
     if (metatype(given) == struct_type) {
         if (!points_to(c, row, reinterpret_cast<PyObject *>(Py_TYPE(given)))) {
             PyErr_Clear();
@@ -469,19 +540,57 @@ static bool value(call &c, const parameter &row, struct _cffi_ctypedescr *type, 
         return true;
     }
     if (!is_cdata(given)) return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
-    if (cffi_value(target, type, given) < 0) return refuse_reason(c, row, PyExc_TypeError);
+    if (cffi_value(target, type, c.what.name, given) < 0) return refuse_reason(c, row, PyExc_TypeError);
     return true;
 }
 
 // ---------------------------------------------------------------- what the macros in border.h call
 
+template <typename T>
+static bool is_number(const call &c, const parameter &row, PyObject *given) {
+    return number<T>(c, row, given) != static_cast<T>(-1) || !PyErr_Occurred();
+}
+
+// Convert a number whose C type is only known from its row.
+static bool number_by_row(const call &c, const parameter &row, PyObject *given) {
+    switch (row.type.shape * 16 + static_cast<int>(row.type.size)) {
+        case 'b' * 16 + 1: return is_number<bool>(c, row, given);
+        case 'f' * 16 + 4: return is_number<float>(c, row, given);
+        case 'f' * 16 + 8: return is_number<double>(c, row, given);
+        case 'i' * 16 + 1: return is_number<int8_t>(c, row, given);
+        case 'i' * 16 + 2: return is_number<int16_t>(c, row, given);
+        case 'i' * 16 + 4: return is_number<int32_t>(c, row, given);
+        case 'i' * 16 + 8: return is_number<int64_t>(c, row, given);
+        case 'u' * 16 + 1: return is_number<uint8_t>(c, row, given);
+        case 'u' * 16 + 2: return is_number<uint16_t>(c, row, given);
+        case 'u' * 16 + 4: return is_number<uint32_t>(c, row, given);
+        case 'u' * 16 + 8: return is_number<uint64_t>(c, row, given);
+        default: return refuse_type(c, row, given, "of a C type that has a rule");
+    }
+}
+
+// Convert an argument by its row alone. The wrappers choose at compile time; this is the same choice at run time.
+static bool by_row(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
+    alignas(16) char space[512];
+    switch (row.type.what) {
+        case kind::NUMBER: return number_by_row(c, row, given);
+        case kind::ENUM:
+        case kind::VALUE: return row.type.size <= sizeof space && value(c, row, type, given, space);
+        case kind::FUNCTION: return (*target = callback(c, row, type, given)) || !PyErr_Occurred();
+        case kind::HANDLE:
+        case kind::OBJECT: return handle(c, row, type, given, target);
+        default: return memory(c, row, type, given, target);
+    }
+}
+
 template <unsigned Row>
-static inline bool pointer_by_kind(call &c, struct _cffi_ctypedescr *type, PyObject *given, char **target) {
+static inline bool pointer_by_kind(call &c, ctype_slot type, PyObject *given, char **target) {
     constexpr const parameter &row = llamacffi_parameters[Row];
     if constexpr (row.type.what == kind::HANDLE) {
         if (PyLong_CheckExact(given)) {
-            *target = static_cast<char *>(PyLong_AsVoidPtr(given));
-            if (*target) return true;
+            const size_t address = PyLong_AsSize_t(given);
+            *target = reinterpret_cast<char *>(address);
+            if (address && address != SIZE_MAX) return true;
             PyErr_Clear();
         }
         return handle(c, row, type, given, target);
@@ -492,13 +601,26 @@ static inline bool pointer_by_kind(call &c, struct _cffi_ctypedescr *type, PyObj
     }
 }
 
+constexpr bool is_context(const type_row &type) {
+    return type.what == kind::HANDLE && compare(type.python, "llama_context") == 0;
+}
+
+static void refuse_broken(const call &c, const parameter &row) {
+    PyErr_Format(LlamaError,
+                 "%s is broken by an assertion that failed in an earlier call: only llama_free is left for it",
+                 subject(c, row).c_str());
+}
+
 template <unsigned Function, unsigned Row>
-static inline Py_ssize_t pointer(call &c, struct _cffi_ctypedescr *type, PyObject *given, char **target) {
+static inline Py_ssize_t pointer(call &c, ctype_slot type, PyObject *given, char **target) {
     constexpr const function &what = llamacffi_functions[Function];
     if (!pointer_by_kind<Row>(c, type, given, target)) return -1;
-    if constexpr (Row == what.first && (what.frees || keeps_arguments(what))) {
+    if constexpr (Row == what.first) {
         c.owner = *target;
-        if (what.frees) take_kept(c, *target);
+        if (what.frees)
+            take_kept(c, *target);
+        else if (is_context(llamacffi_parameters[Row].type) && broken_contexts.has(*target))
+            return refuse_broken(c, llamacffi_parameters[Row]), -1;
     }
     return 0;
 }

@@ -123,8 +123,10 @@ struct lazy_type {
     PyObject *make(const void *value, size_t size) {
         PyObject *object = create(reinterpret_cast<PyTypeObject *>(type), empty_tuple, nullptr);
         char *memory = object ? memory_of(object) : nullptr;
-        if (memory) std::memcpy(memory, value, size);
-        else Py_CLEAR(object);
+        if (memory)
+            std::memcpy(memory, value, size);
+        else
+            Py_CLEAR(object);
         return object;
     }
 };

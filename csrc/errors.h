@@ -27,8 +27,8 @@ static bool add_exceptions(PyObject *module) {
     LlamaError = new_exception(module, "LlamaError", "A call into llama.cpp failed.", PyExc_RuntimeError);
     if (!LlamaError) return false;
     PyObject *bases = PyTuple_Pack(2, LlamaError, PyExc_RuntimeError);
-    LlamaAssertionError = new_exception(
-        module, "LlamaAssertionError", "An assertion inside llama.cpp failed; its context must only be freed.", bases);
+    LlamaAssertionError = new_exception(module, "LlamaAssertionError",
+                                        "An assertion inside llama.cpp failed; its context must only be freed.", bases);
     Py_XDECREF(bases);
     bases = PyTuple_Pack(2, LlamaError, PyExc_ValueError);
     LlamaValueError =
@@ -37,13 +37,19 @@ static bool add_exceptions(PyObject *module) {
     return LlamaAssertionError && LlamaValueError;
 }
 
-static std::string type_name(PyObject *object) {
-    PyObject *name = PyType_GetName(Py_TYPE(object));
-    const char *text = name ? PyUnicode_AsUTF8AndSize(name, nullptr) : nullptr;
-    std::string result = text ? text : "object";
-    Py_XDECREF(name);
+static std::string text_of(PyObject *text) {
+    const char *characters = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
+    std::string result = characters ? characters : "object";
+    Py_XDECREF(text);
     PyErr_Clear();
     return result;
+}
+
+// What came, for a message: the type's name; of cdata, whose types have no name, all that it says of itself.
+static std::string type_name(PyObject *object) {
+    if (object == Py_None) return "None";
+    const std::string name = text_of(PyType_GetName(Py_TYPE(object)));
+    return name.find("CData") == std::string::npos ? name : text_of(PyObject_Repr(object));
 }
 
 static std::string subject(const call &c, const parameter &row) {
@@ -51,10 +57,17 @@ static std::string subject(const call &c, const parameter &row) {
     return std::string(c.what.name) + "(): " + name + " (" + row.c_type + ")";
 }
 
+// Whether the exception that is set only says that an object is no number.
+static bool is_conversion_error() {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return false;
+    PyErr_Clear();
+    return true;
+}
+
 // Raise TypeError: `detail` says what is accepted.
 static bool refuse_type(const call &c, const parameter &row, PyObject *given, const std::string &detail) {
     PyErr_Format(PyExc_TypeError, "%s must be %s, not %s", subject(c, row).c_str(), detail.c_str(),
-                 given == Py_None ? "None" : type_name(given).c_str());
+                 type_name(given).c_str());
     return false;
 }
 

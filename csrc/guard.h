@@ -12,6 +12,9 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <atomic>
+#include <mutex>
+#include <unordered_set>
 
 #include "call.h"
 #include "errors.h"
@@ -20,6 +23,41 @@
 namespace llamacffi {
 
 static ggml_abort_callback_t user_abort_callback;
+
+// The contexts whose decode ended in a failed assertion: their graphs and caches are in no known state.
+class broken_set {
+  public:
+    void mark(const void *ctx) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        contexts_.insert(ctx);
+        any_ = true;
+    }
+
+    void forget(const void *ctx) {
+        if (!any_) return;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        contexts_.erase(ctx);
+        any_ = !contexts_.empty();
+    }
+
+    bool has(const void *ctx) {
+        if (!any_) return false;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return contexts_.count(ctx) != 0;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::unordered_set<const void *> contexts_;
+    std::atomic<bool> any_{false};
+};
+
+static broken_set broken_contexts;
+
+static bool breaks_context(const function &what) {
+    return compare(what.name, "llama_decode") == 0 || compare(what.name, "llama_encode") == 0 ||
+           compare(what.name, "llama_process") == 0;
+}
 
 static void throw_assertion(const char *message) {
     if (user_abort_callback) user_abort_callback(message);
@@ -38,6 +76,7 @@ static void set_exception(const call &c) {
     try {
         throw;
     } catch (const assertion_failed &failed) {
+        if (breaks_context(c.what)) broken_contexts.mark(c.owner);
         PyErr_SetString(LlamaAssertionError, with_log(c, failed.message.c_str()).c_str());
     } catch (const std::bad_alloc &) {
         PyErr_SetString(PyExc_MemoryError, with_log(c, "out of memory").c_str());
@@ -71,8 +110,10 @@ class running {
     PyObject *failed() {
         take_gil();
         finish_log(call_);
-        if (call_.pending) raise_again(call_.pending);
-        else set_exception(call_);
+        if (call_.pending)
+            raise_again(call_.pending);
+        else
+            set_exception(call_);
         return nullptr;
     }
 

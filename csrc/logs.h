@@ -44,7 +44,8 @@ static void log_sink(ggml_log_level level, const char *text, void *) {
         const std::lock_guard<std::mutex> lock(log_mutex);
         to = log_destination;
     }
-    if (to.callback) return to.callback(level, text, to.user_data);
+    // A callback is a Python function as a rule: none may run after the interpreter's end.
+    if (to.callback && Py_IsInitialized()) return to.callback(level, text, to.user_data);
     std::fputs(text, stderr);
     std::fflush(stderr);
 }

@@ -9,6 +9,8 @@
 
 #include <vector>
 
+#include "cpu.h"
+
 namespace llamacffi {
 
 using wrapper = PyObject *(*)(PyObject *, PyObject *);
@@ -28,11 +30,13 @@ static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyOb
     return result;
 }
 
-template <unsigned Function, wrapper Wrapped> static PyObject *without_arguments(PyObject *, PyObject *) {
+template <unsigned Function, wrapper Wrapped>
+static PyObject *without_arguments(PyObject *, PyObject *) {
     return enter<Function, Wrapped>(nullptr, 0, nullptr);
 }
 
-template <unsigned Function, wrapper Wrapped> static PyObject *one_argument(PyObject *, PyObject *argument) {
+template <unsigned Function, wrapper Wrapped>
+static PyObject *one_argument(PyObject *, PyObject *argument) {
     return enter<Function, Wrapped>(&argument, 1, argument);
 }
 
@@ -41,20 +45,25 @@ static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, Py_ssize
     return enter<Function, Wrapped>(arguments, count, reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments)));
 }
 
-template <unsigned Function, wrapper Wrapped> static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
+template <unsigned Function, wrapper Wrapped>
+static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
     PyObject *arguments[max_parameters];
     const Py_ssize_t count = PyTuple_Size(tuple);
     for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
     return fast_arguments<Function, Wrapped>(self, arguments, count);
 }
 
-template <unsigned Function, wrapper Wrapped> static PyMethodDef method() {
+template <unsigned Function, wrapper Wrapped>
+static PyMethodDef method() {
     constexpr const function &what = llamacffi_functions[Function];
     static_assert(what.count <= max_parameters);
-    if constexpr (what.count == 0) return {what.name, without_arguments<Function, Wrapped>, METH_NOARGS, what.doc};
-    else if constexpr (what.count == 1) return {what.name, one_argument<Function, Wrapped>, METH_O, what.doc};
+    if constexpr (what.count == 0)
+        return {what.name, without_arguments<Function, Wrapped>, METH_NOARGS, what.doc};
+    else if constexpr (what.count == 1)
+        return {what.name, one_argument<Function, Wrapped>, METH_O, what.doc};
     else
-        return {what.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
+        return {what.name,
+                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
                 METH_FASTCALL, what.doc};
 }
 
@@ -63,7 +72,8 @@ struct entry {
     PyCFunction plain;  // what cffi's lib calls: without FASTCALL
 };
 
-template <unsigned Function, wrapper Wrapped> static entry make_entry() {
+template <unsigned Function, wrapper Wrapped>
+static entry make_entry() {
     PyMethodDef fast = method<Function, Wrapped>();
     return {fast, fast.ml_flags == METH_FASTCALL ? tuple_arguments<Function, Wrapped> : fast.ml_meth};
 }
@@ -86,12 +96,40 @@ static PyObject *callback_failed(PyObject *, PyObject *exception) {
     return none();
 }
 
+static const function *find_function(const char *name) {
+    for (const function &one : llamacffi_functions) {
+        if (compare(one.name, name) == 0) return &one;
+    }
+    return nullptr;
+}
+
+// Convert one argument as a call would, without calling: for the tests, which try every parameter with every object.
+static PyObject *convert(PyObject *, PyObject *arguments) {
+    const char *name;
+    unsigned position;
+    PyObject *given, *type;
+    if (!PyArg_ParseTuple(arguments, "sIOO", &name, &position, &given, &type)) return nullptr;
+    const function *what = find_function(name);
+    if (!what || position >= what->count) {
+        PyErr_Format(PyExc_LookupError, "no function %s with a parameter %u", name, position);
+        return nullptr;
+    }
+    call c(*what, &given, 1);
+    const parameter &row = c.parameters()[position];
+    char *address = nullptr;
+    void *slot = type;
+    if (!by_row(c, row, &slot, given, &address)) return nullptr;
+    return address ? PyLong_FromVoidPtr(address) : none();
+}
+
 static PyObject *last_error(PyObject *, PyObject *) {
     return PyUnicode_DecodeUTF8(last_error_text.data(), static_cast<Py_ssize_t>(last_error_text.size()), "replace");
 }
 
 static PyMethodDef own_functions[] = {
     {"callback_failed", callback_failed, METH_O, "Hand the exception of a callback to the call that runs it."},
+    {"convert", convert, METH_VARARGS,
+     "convert(function, position, given, ctype)\n--\n\nConvert one argument as the call would; return its address."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {nullptr, nullptr, 0, nullptr},
@@ -133,10 +171,11 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
         return nullptr;
     }
-    if (!llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::check_cpu() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
-    if (llamacffi::add_exceptions(module) && llamacffi::add_functions(module)) {
+    llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
+    if (llamacffi::cffi_lib && llamacffi::add_exceptions(module) && llamacffi::add_functions(module)) {
         llamacffi::take_over();
         return module;
     }

@@ -1,7 +1,10 @@
 // The C functions that the border calls in its own way: macros at the end route their wrappers to these.
 #pragma once
 
+#include <algorithm>
+#include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <unordered_map>
 
 #include "callbacks.h"
@@ -50,6 +53,7 @@ static void set_abort_callback(llama_context *ctx, ggml_abort_callback callback,
 
 static void free_context(llama_context *ctx) {
     llama_free(ctx);
+    broken_contexts.forget(ctx);
     const std::lock_guard<std::mutex> lock(abort_mutex);
     auto found = abort_states.find(ctx);
     if (found == abort_states.end()) return;
@@ -58,11 +62,41 @@ static void free_context(llama_context *ctx) {
 }
 
 static llama_context *init_from_model(llama_model *model, llama_context_params params) {
+    auto state = std::make_unique<abort_state>(abort_state{params.abort_callback, params.abort_callback_data});
+    params.abort_callback = abort_hook;
+    params.abort_callback_data = state.get();
     llama_context *ctx = llama_init_from_model(model, params);
-    if (ctx) set_abort_callback(ctx, params.abort_callback, params.abort_callback_data);
-    if (!ctx || !current->pending) return ctx;
+    if (!ctx) return nullptr;
+    {
+        const std::lock_guard<std::mutex> lock(abort_mutex);
+        abort_states[ctx] = state.release();
+    }
+    if (!current->pending) return ctx;
     free_context(ctx);
     return nullptr;
+}
+
+// ---------------------------------------------------------------- batches
+
+// Upstream allocates without looking at what malloc says, so ask first, in one piece.
+static llama_batch batch_init(int32_t n_tokens, int32_t embd, int32_t n_seq_max) {
+    if (n_tokens < 0 || embd < 0 || n_seq_max < 0) throw std::invalid_argument("sizes must not be negative");
+    const size_t item = std::max<size_t>(embd, 1) * sizeof(float) + (size_t(n_seq_max) + 4) * sizeof(int32_t);
+    ::operator delete(::operator new(item *(size_t(n_tokens) + 1)));
+    return llama_batch_init(n_tokens, embd, n_seq_max);
+}
+
+// ---------------------------------------------------------------- sampler chains
+
+static void sampler_chain_add(llama_sampler *chain, llama_sampler *sampler) {
+    llama_sampler_chain_add(chain, sampler);
+    chain_add(chain, sampler);
+}
+
+static llama_sampler *sampler_chain_remove(llama_sampler *chain, int32_t index) {
+    llama_sampler *sampler = llama_sampler_chain_remove(chain, index);
+    chain_remove(chain, sampler);
+    return sampler;
 }
 
 // ---------------------------------------------------------------- models: Ctrl-C and exceptions end a load
@@ -87,7 +121,8 @@ static bool progress_hook(float progress, void *data) {
     return (!state.callback || state.callback(progress, state.user_data)) && !must_stop();
 }
 
-template <typename Load> static llama_model *load_model(llama_model_params params, Load load) {
+template <typename Load>
+static llama_model *load_model(llama_model_params params, Load load) {
     load_progress state{params.progress_callback, params.progress_callback_user_data};
     params.progress_callback = progress_hook;
     params.progress_callback_user_data = &state;
@@ -117,6 +152,9 @@ static llama_model *load_from_splits(const char **paths, size_t count, llama_mod
 #define ggml_log_set llamacffi::log_set
 #define ggml_set_abort_callback llamacffi::set_abort_message_callback
 #define llama_set_abort_callback llamacffi::set_abort_callback
+#define llama_batch_init llamacffi::batch_init
+#define llama_sampler_chain_add llamacffi::sampler_chain_add
+#define llama_sampler_chain_remove llamacffi::sampler_chain_remove
 #define llama_free llamacffi::free_context
 #define llama_init_from_model llamacffi::init_from_model
 #define llama_new_context_with_model llamacffi::init_from_model

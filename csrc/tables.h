@@ -48,7 +48,8 @@ struct function {
     bool frees;
 };
 
-template <typename T> constexpr char shape_of() {
+template <typename T>
+constexpr char shape_of() {
     if (std::is_same_v<T, bool>) return 'b';
     if (std::is_floating_point_v<T>) return 'f';
     return std::is_signed_v<T> ? 'i' : 'u';
@@ -71,8 +72,10 @@ constexpr unsigned function_index(const char *wrapper) {
     unsigned low = 0, high = sizeof(llamacffi_functions) / sizeof(llamacffi_functions[0]);
     while (low < high) {
         const unsigned middle = (low + high) / 2;
-        if (compare(llamacffi_functions[middle].name, name) < 0) low = middle + 1;
-        else high = middle;
+        if (compare(llamacffi_functions[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }

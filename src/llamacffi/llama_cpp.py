@@ -7,7 +7,6 @@ are made when they are first asked for (`llamacffi.ctypes_types`). What is writt
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref
 
 from llamacffi._native import functions, lib
 

@@ -40,8 +40,7 @@ def log_to(logger: str | logging.Logger | None) -> None:
     target = logging.getLogger(logger) if isinstance(logger, str) else logger
     lines = _Lines()
 
-    @llama_cpp.llama_log_callback
-    def pass_on(level: int, text: bytes, user_data: object) -> None:  # noqa: ARG001
+    def pass_on(level: int, text: bytes, _user_data: object) -> None:
         if level != lib.GGML_LOG_LEVEL_CONT:
             flush()
             lines.level = LEVELS.get(level, logging.INFO)
@@ -54,4 +53,4 @@ def log_to(logger: str | logging.Logger | None) -> None:
         if text:
             target.log(lines.level, "%s", text)
 
-    lib.llama_log_set(pass_on, None)
+    lib.llama_log_set(llama_cpp.llama_log_callback(pass_on), None)

@@ -50,7 +50,7 @@ def is_complete(path: pathlib.Path) -> bool:
     try:
         count = lib.gguf_get_n_tensors(gguf)
         ends = [lib.gguf_get_tensor_offset(gguf, i) + lib.gguf_get_tensor_size(gguf, i) for i in range(count)]
-        return path.stat().st_size >= lib.gguf_get_data_offset(gguf) + max(ends, default=0)
+        return bool(path.stat().st_size >= lib.gguf_get_data_offset(gguf) + max(ends, default=0))
     finally:
         lib.gguf_free(gguf)
 
