@@ -17,7 +17,7 @@ import cffi
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from bindgen import function_table, trim_header  # noqa: E402  (found beside this file, from any working directory)
+from bindgen import function_table, stubs, trim_header  # noqa: E402  (found beside this file, from any working directory)
 
 PREAMBLE = '#include "border.h"\n'
 
@@ -29,7 +29,7 @@ def defined_symbols(nm: str, archives: list[str]) -> set[str]:
 
 
 def write(header: trim_header.Header, output: pathlib.Path) -> None:
-    """Write `_llama.cpp`, the readable `llama_cdef.h` and the border's tables into the folder `output`."""
+    """Write `_llama.cpp`, the readable `llama_cdef.h`, the type stub and the border's tables to `output`."""
     cdef = header.cdef()
     builder = cffi.FFI()
     builder.cdef(cdef)
@@ -37,6 +37,7 @@ def write(header: trim_header.Header, output: pathlib.Path) -> None:
     builder.emit_c_code(str(output / "_llama.cpp"))
     (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
     (output / "function_table.h").write_text(function_table.table(header), encoding="utf-8")
+    (output / "llama_cpp.pyi").write_text(stubs.stub(header), encoding="utf-8")
     (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")
 
 

@@ -33,9 +33,9 @@ def find_source() -> pathlib.Path:
     fetch = load_fetch()
     try:
         source = fetch.source_dir()
-    except RuntimeError as error:
+        shutil.copyfile(source / "LICENSE", HERE / "third_party" / "llama.cpp" / "LICENSE")
+    except (RuntimeError, OSError) as error:
         raise SystemExit(f"llamacffi: {error}") from None
-    shutil.copyfile(source / "LICENSE", HERE / "third_party" / "llama.cpp" / "LICENSE")
     return source
 
 
@@ -73,15 +73,15 @@ class BuildNative(build_ext):
         self.collect(extension)
 
     def configure(self, ninja: str) -> None:
-        fetch = load_fetch()
+        source, pin = find_source(), load_fetch().pin()
         run(
             "configuring llama.cpp with CMake",
             "cmake", "-S", str(HERE / "csrc"), "-B", str(BUILD), "-G", "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
-            f"-DLLAMACFFI_SOURCE={fetch.source_dir().as_posix()}",
+            f"-DLLAMACFFI_SOURCE={source.as_posix()}",
             f"-DPython_EXECUTABLE={sys.executable}",
-            "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={fetch.pin()['commit']}",
+            "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={pin['commit']}",
             "-DGIT_EXE=",  # ggml would ask git for a commit, and get ours
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         )  # fmt: skip
@@ -91,9 +91,12 @@ class BuildNative(build_ext):
         target = pathlib.Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         built = next(path for path in BUILD.glob("_llama*") if path.suffix in (".so", ".pyd"))
-        header = BUILD / "generated" / "llama_cdef.h"
+        header, stub = BUILD / "generated" / "llama_cdef.h", BUILD / "generated" / "llama_cpp.pyi"
         in_tree = HERE / "src" / "llamacffi" / header.name  # what an editable install reads
-        for source, copy in ((built, target), (header, target.with_name(header.name)), (header, in_tree)):
+        copies = [(built, target), (header, target.with_name(header.name)), (header, in_tree)]
+        if target.parent != in_tree.parent:  # beside the module itself the stub would hide it from mypy
+            copies.append((stub, target.with_name(stub.name)))
+        for source, copy in copies:
             shutil.copyfile(source, copy.with_suffix(".new"))
             copy.with_suffix(".new").replace(copy)
 

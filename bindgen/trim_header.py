@@ -12,6 +12,7 @@ import dataclasses
 import io
 import pathlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pcpp
 from pycparser import c_ast, c_generator, c_parser
@@ -28,18 +29,22 @@ HEADERS = (
 )
 
 # cffi knows these names; pycparser has to be told that they are types.
-BUILTIN_TYPES = ("size_t", "FILE", "bool", "va_list") + tuple(
-    f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)
-)
+_INTEGERS = [f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+BUILTIN_TYPES = ("size_t", "FILE", "bool", "va_list", *_INTEGERS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The trimmed declarations: `nodes` in their order, `defines` by name, `excluded` as name to reason."""
+    """The trimmed declarations.
+
+    `nodes` in their order, `defines` by name, `excluded` as name to reason, `deprecated` as function to the
+    header's hint.
+    """
 
     nodes: list[c_ast.Node]
     defines: list[str]
     excluded: dict[str, str]
+    deprecated: dict[str, str]
 
     @property
     def functions(self) -> list[c_ast.Decl]:
@@ -49,7 +54,7 @@ class Header:
         """Drop the functions in `names`, and remember the reason."""
         dropped = set(names)
         kept = [node for node in self.nodes if not (is_function(node) and node.name in dropped)]
-        return Header(kept, self.defines, self.excluded | dict.fromkeys(dropped, reason))
+        return dataclasses.replace(self, nodes=kept, excluded=self.excluded | dict.fromkeys(dropped, reason))
 
     def cdef(self) -> str:
         """Write the declarations as text for `ffi.cdef`."""
@@ -75,7 +80,7 @@ def trim(source: pathlib.Path) -> Header:
             excluded[node.name] = reason
         else:
             nodes.append(node)
-    return Header(nodes, defines, excluded)
+    return Header(nodes, defines, excluded, preprocessor.deprecated)
 
 
 def _parse(text: str) -> list[c_ast.Node]:
@@ -115,12 +120,12 @@ class _Preprocessor(pcpp.Preprocessor):
 
     def __init__(self, folders: list[pathlib.Path]) -> None:
         super().__init__()
-        self.line_directive = None
         for folder in folders:
             self.add_path(str(folder))
         self.define("__STDC_VERSION__ 199901L")
         self.define("UINTPTR_MAX 0xFFFFFFFFFFFFFFFF")
         self._foreign = set(self.macros)
+        self.deprecated: dict[str, str] = {}
 
     def expand(self, includes: Iterable[str]) -> str:
         self.parse("\n".join(includes))
@@ -129,6 +134,14 @@ class _Preprocessor(pcpp.Preprocessor):
         if self.return_code:
             raise SystemExit("pcpp could not preprocess llama.h; its messages are above")
         return text.getvalue()
+
+    def macro_expand_args(self, macro: pcpp.parser.Macro, args: list[list[Any]]) -> Any:
+        """Note what `DEPRECATED(declaration, hint)` says before it is expanded away."""
+        if macro.name in ("DEPRECATED", "GGML_DEPRECATED"):
+            words = [token.value for token in args[0] if token.type != self.t_SPACE]
+            hint = "".join(token.value for token in args[1]).strip()
+            self.deprecated[words[words.index("(") - 1]] = hint.strip('"')
+        return super().macro_expand_args(macro, args)
 
     def on_include_not_found(self, is_malformed: bool, is_system_include: bool, curdir: str, includepath: str) -> None:
         if is_malformed or not is_system_include:

@@ -20,6 +20,7 @@
 #include "cffi_backend.h"
 #include "convert.h"
 #include "guard.h"
+#include "before.h"
 #include "overrides.h"
 #include "results.h"
 #include "tables.h"
@@ -49,7 +50,10 @@
 
 #define _cffi_type(index) (&_cffi_types[index])
 #define _cffi_from_c_deref(result, type) llamacffi::from_enum<LLAMACFFI_FUNCTION_INDEX>(result)
-#define _cffi_to_c_int(argument, type) llamacffi::number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
+#define _cffi_to_c_int(argument, type)           \
+    llamacffi::noted<LLAMACFFI_FUNCTION_INDEX>(  \
+        LLAMACFFI_CALL, LLAMACFFI_ROW(argument), \
+        llamacffi::number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument))
 #define _cffi_to_c_float(argument) llamacffi::number<float>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c_double(argument) llamacffi::number<double>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c__Bool(argument) llamacffi::number<bool>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
@@ -66,10 +70,24 @@
 #define _cffi_save_errno() ((void)0)
 
 #define Py_BEGIN_ALLOW_THREADS                                                                       \
+    if (!llamacffi::before<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL)) return nullptr;                \
     llamacffi::running run(LLAMACFFI_CALL, llamacffi_functions[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
     try {
+// At the interpreter's end glibc unwinds a thread that waits for the GIL, as if it had thrown; that must go on.
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#define LLAMACFFI_CATCH_UNWIND       \
+    catch (abi::__forced_unwind &) { \
+        run.abandon();               \
+        throw;                       \
+    }
+#else
+#define LLAMACFFI_CATCH_UNWIND
+#endif
+
 #define Py_END_ALLOW_THREADS \
     }                        \
+    LLAMACFFI_CATCH_UNWIND   \
     catch (...) {            \
         return run.failed(); \
     }                        \

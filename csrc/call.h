@@ -25,6 +25,7 @@ static thread_local call *current LLAMACFFI_FAST_TLS = nullptr;  // the innermos
 
 constexpr unsigned max_parameters = 32;
 constexpr size_t unknown_size = SIZE_MAX;
+constexpr size_t null_size = SIZE_MAX - 1;
 
 struct call {
     const function &what;
@@ -41,7 +42,13 @@ struct call {
     unsigned n_blocks = 0;
     void *blocks[max_parameters];
     Py_buffer views[max_parameters];
-    size_t sizes[max_parameters];  // bytes behind each pointer argument, as far as known
+    uint64_t generation = 0;  // of the table of handles, when the call began
+    unsigned n_inside = 0;
+    const void *inside[max_parameters];     // the handles that are marked as in use
+    const void *addresses[max_parameters];  // the handles among the arguments
+    long long numbers[max_parameters];      // the integers among the arguments of a function with bounds
+    const void *memory[max_parameters];     // the buffers among the arguments
+    size_t sizes[max_parameters];           // bytes behind each pointer argument, as far as known
 
     call(const function &what_, PyObject *const *arguments_, Py_ssize_t count_)
         : what(what_), arguments(arguments_), count(count_) {}

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -28,15 +27,6 @@ struct kept_object {
 // only touched with the GIL held.
 static std::unordered_map<const void *, std::vector<kept_object>> kept;
 
-static constexpr bool has_word(const char *name, const char *word) {
-    for (; *name; ++name) {
-        const char *a = name, *b = word;
-        while (*b && *a == *b) ++a, ++b;
-        if (!*b && (*a == '_' || !*a)) return true;
-    }
-    return false;
-}
-
 // A struct by value is copied by C, so what must live on is what its fields refer to.
 static PyObject *referred_objects(PyObject *given) {
     PyObject *objects = metatype(given) == struct_type ? PyObject_GetAttrString(given, "_objects") : nullptr;
@@ -44,30 +34,6 @@ static PyObject *referred_objects(PyObject *given) {
     Py_XDECREF(objects);
     PyErr_Clear();
     return copy;
-}
-
-// The samplers that a chain owns: freeing the chain frees them, and with them what they keep.
-static std::mutex chains_mutex;
-static std::unordered_map<const void *, std::vector<const void *>> chains;
-
-static void chain_add(const void *chain, const void *sampler) {
-    const std::lock_guard<std::mutex> lock(chains_mutex);
-    chains[chain].push_back(sampler);
-}
-
-static void chain_remove(const void *chain, const void *sampler) {
-    const std::lock_guard<std::mutex> lock(chains_mutex);
-    std::vector<const void *> &members = chains[chain];
-    members.erase(std::remove(members.begin(), members.end(), sampler), members.end());
-}
-
-static std::vector<const void *> chain_take(const void *chain) {
-    const std::lock_guard<std::mutex> lock(chains_mutex);
-    auto found = chains.find(chain);
-    if (found == chains.end()) return {};
-    std::vector<const void *> members = std::move(found->second);
-    chains.erase(found);
-    return members;
 }
 
 static void keep(const void *owner, const parameter &row, PyObject *object, bool replace) {
@@ -116,7 +82,6 @@ constexpr bool keeps_arguments(const function &what) {
 
 // Take what `owner` keeps out of the table before C frees it: its address may be somebody else's right after.
 static void take_kept(call &c, const void *owner) {
-    for (const void *member : chain_take(owner)) take_kept(c, member);
     auto found = kept.find(owner);
     if (!owner || found == kept.end()) return;
     if (!c.released) c.released = PyList_New(0);

@@ -10,12 +10,13 @@
 #include <cstring>
 #include <limits>
 
+#include "bounds.h"
 #include "call.h"
 #include "callbacks.h"
 #include "cffi_backend.h"
 #include "ctypes_objects.h"
 #include "errors.h"
-#include "guard.h"
+#include "handles.h"
 
 namespace llamacffi {
 
@@ -135,7 +136,8 @@ static void remember_size(call &c, const parameter &row, size_t size) { c.sizes[
 
 static bool give(call &c, const parameter &row, char **target, void *memory, size_t size) {
     *target = static_cast<char *>(memory);
-    remember_size(c, row, size);
+    c.memory[position_of(c, row)] = memory;
+    remember_size(c, row, memory ? size : null_size);
     return true;
 }
 
@@ -224,6 +226,16 @@ static bool refuse_buffer(const call &c, const parameter &row, PyObject *given) 
                             " buffer; this " + type_name(given) + " is not");
 }
 
+// Text without a length must end within its buffer; CPython puts a NUL behind a bytearray.
+static bool ends(const call &c, const parameter &row, PyObject *given, const Py_buffer &view) {
+    return is_bounded(c.what, position_of(c, row)) || PyByteArray_CheckExact(given) ||
+           std::memchr(view.buf, 0, static_cast<size_t>(view.len));
+}
+
+static bool refuse_endless(const call &c, const parameter &row, PyObject *given) {
+    return refuse_value(c, row, "must end with a NUL character, which this " + type_name(given) + " does not hold");
+}
+
 // Anything with the buffer protocol: the memory itself is handed to C, and held until the call ends.
 static bool buffer(call &c, const parameter &row, PyObject *given, char **target) {
     Py_buffer *view = &c.views[c.n_views];
@@ -232,6 +244,7 @@ static bool buffer(call &c, const parameter &row, PyObject *given, char **target
     ++c.n_views;
     const char shape = shape_of_format(view->format);
     if (!fits(row.type, shape, static_cast<size_t>(view->itemsize))) return refuse_items(c, row, given, *view);
+    if (row.type.what == kind::TEXT && !ends(c, row, given, *view)) return refuse_endless(c, row, given);
     return give(c, row, target, view->buf, static_cast<size_t>(view->len));
 }
 
@@ -281,9 +294,9 @@ static bool is_pointer_to_pointer(const parameter &row, PyObject *type) {
     if (Py_TYPE(type) == function_type) return PyType_IsSubtype(own_type(row), reinterpret_cast<PyTypeObject *>(type));
     if (Py_TYPE(type) != pointer_type || compare(row.type.python, "c_void_p") != 0) return false;
     PyObject *item = PyObject_GetAttrString(type, "_type_");  // POINTER(c_void_p) is what a handle is called
-    const bool handle = item && Py_TYPE(item) == simple_type && type_code(item) == 'P';
+    const bool good = item && Py_TYPE(item) == simple_type && type_code(item) == 'P';
     Py_XDECREF(item);
-    return handle;
+    return good;
 }
 
 // Whether `type` (a ctypes type) can stand where the row's item type is pointed to.
@@ -404,14 +417,15 @@ static bool text(call &c, const parameter &row, PyObject *given, char **target) 
     if (!characters) return refuse_reason(c, row, LlamaValueError);
     if (std::memchr(characters, 0, static_cast<size_t>(length)))
         return refuse_value(c, row, "must not hold a NUL character; give bytes and their length instead");
-    return give(c, row, target, const_cast<char *>(characters), static_cast<size_t>(length) + 1);
+    return give(c, row, target, const_cast<char *>(characters), static_cast<size_t>(length));
 }
 
 static bool bytes(call &c, const parameter &row, PyObject *given, char **target) {
     const kind what = row.type.what;
     const bool readable = what == kind::TEXT || (row.type.is_const && (what == kind::BYTES || row.type.size == 1));
-    if (!readable) return row.type.is_const ? refuse(c, row, given) : refuse_buffer(c, row, given);
-    return give(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)) + 1);
+    const bool writes_bytes = !row.type.is_const && row.type.size == 1 && what != kind::STRUCT && what != kind::OBJECT;
+    if (!readable) return writes_bytes ? refuse_buffer(c, row, given) : refuse(c, row, given);
+    return give(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)));
 }
 
 static bool cdata(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
@@ -461,7 +475,7 @@ static bool ctypes_handle(PyObject *given, void **address) {
     return good;
 }
 
-static bool handle(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
+static bool handle_argument(call &c, const parameter &row, ctype_slot type, PyObject *given, char **target) {
     void *address = nullptr;
     if (PyLong_Check(given)) {
         address = PyBool_Check(given) ? nullptr : PyLong_AsVoidPtr(given);
@@ -522,10 +536,36 @@ static char *callback(call &c, const parameter &row, ctype_slot type, PyObject *
     return address;
 }
 
+// The enums by which ggml looks into an array: how many values each has.
+static long long enum_size(const parameter &row) {
+    static constexpr struct {
+        const char *name;
+        long long size;
+    } sizes[] = {{"enum ggml_type", GGML_TYPE_COUNT},
+                 {"enum ggml_op", GGML_OP_COUNT},
+                 {"enum ggml_unary_op", GGML_UNARY_OP_COUNT},
+                 {"enum ggml_glu_op", GGML_GLU_OP_COUNT},
+                 {"enum gguf_type", GGUF_TYPE_COUNT}};
+    for (const auto &known : sizes) {
+        if (compare(known.name, row.c_type) == 0) return known.size;
+    }
+    return std::numeric_limits<long long>::max();
+}
+
 // An enum, whose signedness the compiler chose.
 static bool enumerator(call &c, const parameter &row, PyObject *given, char *target) {
-    if (row.type.shape == 'u') return integer(c, row, given, reinterpret_cast<unsigned *>(target));
-    return integer(c, row, given, reinterpret_cast<int *>(target));
+    unsigned whole = 0;
+    int number = 0;
+    const bool is_unsigned = row.type.shape == 'u';
+    if (!(is_unsigned ? integer(c, row, given, &whole) : integer(c, row, given, &number))) return false;
+    const long long value = is_unsigned ? static_cast<long long>(whole) : number;
+    if (value >= enum_size(row) || (value < 0 && enum_size(row) != std::numeric_limits<long long>::max()))
+        return refuse_value(c, row, "has no value " + std::to_string(value));
+    if (is_unsigned)
+        std::memcpy(target, &whole, sizeof whole);
+    else
+        std::memcpy(target, &number, sizeof number);
+    return true;
 }
 
 // A struct by value, or an enum.
@@ -578,7 +618,7 @@ static bool by_row(call &c, const parameter &row, ctype_slot type, PyObject *giv
         case kind::VALUE: return row.type.size <= sizeof space && value(c, row, type, given, space);
         case kind::FUNCTION: return (*target = callback(c, row, type, given)) || !PyErr_Occurred();
         case kind::HANDLE:
-        case kind::OBJECT: return handle(c, row, type, given, target);
+        case kind::OBJECT: return handle_argument(c, row, type, given, target);
         default: return memory(c, row, type, given, target);
     }
 }
@@ -593,35 +633,70 @@ static inline bool pointer_by_kind(call &c, ctype_slot type, PyObject *given, ch
             if (address && address != SIZE_MAX) return true;
             PyErr_Clear();
         }
-        return handle(c, row, type, given, target);
+        return handle_argument(c, row, type, given, target);
     } else if constexpr (row.type.what == kind::OBJECT) {
-        return handle(c, row, type, given, target);
+        return handle_argument(c, row, type, given, target);
     } else {
         return memory(c, row, type, given, target);
     }
 }
 
-constexpr bool is_context(const type_row &type) {
-    return type.what == kind::HANDLE && compare(type.python, "llama_context") == 0;
+// A struct of the caller's own, given as itself, by reference or by a pointer that knows it, is trusted: ctypes
+// may have made it where something was freed before.
+static bool built_by_caller(PyObject *given) {
+    if (metatype(given) == struct_type || Py_TYPE(given) == byref_type) return true;
+    PyObject *objects = metatype(given) == pointer_type ? PyObject_GetAttrString(given, "_objects") : nullptr;
+    const bool built = objects && objects != Py_None;
+    Py_XDECREF(objects);
+    PyErr_Clear();
+    return built;
 }
 
-static void refuse_broken(const call &c, const parameter &row) {
-    PyErr_Format(LlamaError,
-                 "%s is broken by an assertion that failed in an earlier call: only llama_free is left for it",
-                 subject(c, row).c_str());
+// Whether a sampler that the table refuses is the caller's own; the refusal is taken back then.
+static bool trust(PyObject *given) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!built_by_caller(given)) {
+        PyErr_Restore(type, value, traceback);
+        return false;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return true;
+}
+
+// A number says nothing about what is there; a ctypes object or cdata has a type.
+static bool is_sampler(const void *address, PyObject *given) {
+#ifdef LLAMACFFI_UNCHECKED
+    return true;
+#endif
+    return handles.find(address) || Py_TYPE(given) == byref_type || is_cdata(given) ||
+           (is_ctypes(given) && metatype(given) != simple_type);
+}
+
+// Text and structs that C reads without asking whether they are there.
+constexpr bool needs_memory(const function &what, unsigned row) {
+    const parameter &given = llamacffi_parameters[row];
+    if (given.nullable || is_bounded(what, row - what.first)) return false;
+    return given.type.what == kind::TEXT || (given.type.what == kind::STRUCT && starts(what.name, "llama_"));
 }
 
 template <unsigned Function, unsigned Row>
 static inline Py_ssize_t pointer(call &c, ctype_slot type, PyObject *given, char **target) {
-    constexpr const function &what = llamacffi_functions[Function];
+    constexpr unsigned position = Row - llamacffi_functions[Function].first;
+    constexpr kind what = llamacffi_parameters[Row].type.what;
     if (!pointer_by_kind<Row>(c, type, given, target)) return -1;
-    if constexpr (Row == what.first) {
-        c.owner = *target;
-        if (what.frees)
-            take_kept(c, *target);
-        else if (is_context(llamacffi_parameters[Row].type) && broken_contexts.has(*target))
-            return refuse_broken(c, llamacffi_parameters[Row]), -1;
+    if constexpr (what == kind::HANDLE || what == kind::OBJECT) {
+        c.addresses[position] = *target;
+        if (!check_handle<Row>(c, *target) && (what != kind::OBJECT || !trust(given))) return -1;
+        if (what == kind::OBJECT && *target && !is_sampler(*target, given))
+            return refuse_kind(c, llamacffi_parameters[Row], "an address that no call returned"), -1;
     }
+    if constexpr (needs_memory(llamacffi_functions[Function], Row)) {
+        if (!*target) return refuse_value(c, llamacffi_parameters[Row], "must not be NULL"), -1;
+    }
+    if constexpr (position == 0) c.owner = *target;
     return 0;
 }
 

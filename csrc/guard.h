@@ -12,47 +12,16 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <atomic>
-#include <mutex>
-#include <unordered_set>
 
 #include "call.h"
+#include "callbacks.h"
 #include "errors.h"
+#include "handles.h"
 #include "logs.h"
 
 namespace llamacffi {
 
 static ggml_abort_callback_t user_abort_callback;
-
-// The contexts whose decode ended in a failed assertion: their graphs and caches are in no known state.
-class broken_set {
-  public:
-    void mark(const void *ctx) {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        contexts_.insert(ctx);
-        any_ = true;
-    }
-
-    void forget(const void *ctx) {
-        if (!any_) return;
-        const std::lock_guard<std::mutex> lock(mutex_);
-        contexts_.erase(ctx);
-        any_ = !contexts_.empty();
-    }
-
-    bool has(const void *ctx) {
-        if (!any_) return false;
-        const std::lock_guard<std::mutex> lock(mutex_);
-        return contexts_.count(ctx) != 0;
-    }
-
-  private:
-    std::mutex mutex_;
-    std::unordered_set<const void *> contexts_;
-    std::atomic<bool> any_{false};
-};
-
-static broken_set broken_contexts;
 
 static bool breaks_context(const function &what) {
     return compare(what.name, "llama_decode") == 0 || compare(what.name, "llama_encode") == 0 ||
@@ -76,11 +45,14 @@ static void set_exception(const call &c) {
     try {
         throw;
     } catch (const assertion_failed &failed) {
-        if (breaks_context(c.what)) broken_contexts.mark(c.owner);
+        handle *context = breaks_context(c.what) ? handles.find(c.owner) : nullptr;
+        if (context) context->is = state::BROKEN;  // its graph and its cache are in no known state
         PyErr_SetString(LlamaAssertionError, with_log(c, failed.message.c_str()).c_str());
     } catch (const std::bad_alloc &) {
         PyErr_SetString(PyExc_MemoryError, with_log(c, "out of memory").c_str());
     } catch (const std::invalid_argument &error) {
+        PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
+    } catch (const std::out_of_range &error) {
         PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
     } catch (const std::exception &error) {
         PyErr_SetString(LlamaError, with_log(c, error.what()).c_str());
@@ -100,15 +72,20 @@ class running {
     // Back in Python: false when a callback left an exception, which is then raised.
     bool leave() {
         take_gil();
+        leave_handles(call_);
         finish_log(call_);
         if (!call_.pending) return true;
         raise_again(call_.pending);
         return false;
     }
 
+    // The interpreter's end unwinds this thread: nothing of Python may be touched any more.
+    void abandon() { call_.abandoned = true; }
+
     // Back in Python with an exception, out of a catch block.
     PyObject *failed() {
         take_gil();
+        leave_handles(call_);
         finish_log(call_);
         if (call_.pending)
             raise_again(call_.pending);

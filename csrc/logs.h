@@ -44,8 +44,12 @@ static void log_sink(ggml_log_level level, const char *text, void *) {
         const std::lock_guard<std::mutex> lock(log_mutex);
         to = log_destination;
     }
-    // A callback is a Python function as a rule: none may run after the interpreter's end.
-    if (to.callback && Py_IsInitialized()) return to.callback(level, text, to.user_data);
+    if (to.callback) {
+        // It is a Python function as a rule: none may run once the interpreter ends, and what is freed then is of no
+        // news.
+        if (Py_IsInitialized()) to.callback(level, text, to.user_data);
+        return;
+    }
     std::fputs(text, stderr);
     std::fflush(stderr);
 }

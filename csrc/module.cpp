@@ -22,7 +22,12 @@ static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyOb
         PyErr_Format(PyExc_TypeError, "%s() takes %u arguments, not %zd", what.name, what.count, count);
         return nullptr;
     }
+    if constexpr (what.deprecated != nullptr) {
+        if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s is deprecated; %s", what.name, what.deprecated) < 0)
+            return nullptr;
+    }
     call c(what, arguments, count);
+    c.generation = handles.generation;
     PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
     if constexpr (keeps_arguments(what)) {
         if (result) keep_arguments(c);
@@ -86,14 +91,30 @@ static entry entries[] = {
 
 // ---------------------------------------------------------------- what the facade needs beside the functions
 
-static PyObject *callback_failed(PyObject *, PyObject *exception) {
-    if (current && PyExceptionInstance_Check(exception)) {
-        current->callback_failed(exception);
-        return none();
-    }
-    raise_again(exception);
-    PyErr_WriteUnraisable(nullptr);
-    return none();
+// Hand the exception that is set to the call which runs this callback; without one it is reported and dropped.
+static void hand_over_exception() {
+    if (!current) return PyErr_WriteUnraisable(nullptr);
+    PyObject *exception = take_exception();
+    current->callback_failed(exception);
+    Py_XDECREF(exception);
+}
+
+// Between ctypes and the function of the user no Python code runs: a signal that came during the call would be
+// handled there, outside of any `try`.
+static PyObject *call_guarded(PyObject *self, PyObject *arguments) {
+    PyObject *result = PyObject_Call(PyTuple_GetItem(self, 0), arguments, nullptr);
+    if (result) return result;
+    hand_over_exception();
+    PyObject *stop = PyTuple_GetItem(self, 1);
+    Py_INCREF(stop);
+    return stop;
+}
+
+static PyMethodDef guarded_method = {"callback", call_guarded, METH_VARARGS,
+                                     "A callback whose exceptions reach the call."};
+
+static PyObject *guarded(PyObject *, PyObject *function_and_stop) {
+    return PyCFunction_NewEx(&guarded_method, function_and_stop, nullptr);
 }
 
 static const function *find_function(const char *name) {
@@ -126,12 +147,39 @@ static PyObject *last_error(PyObject *, PyObject *) {
     return PyUnicode_DecodeUTF8(last_error_text.data(), static_cast<Py_ssize_t>(last_error_text.size()), "replace");
 }
 
+static PyObject *set_last_error(PyObject *, PyObject *text) {
+    last_error_text = text_of(PyObject_Str(text));
+    return none();
+}
+
+static PyObject *after_fork(PyObject *, PyObject *) {
+    after_fork_in_child();
+    return none();
+}
+
+static PyMethodDef after_fork_method = {"after_fork", after_fork, METH_NOARGS, "Forget the threads of the parent."};
+
+// os.register_at_fork(after_in_child=after_fork), where there is a fork.
+static bool register_at_fork() {
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *enroll = os ? PyObject_GetAttrString(os, "register_at_fork") : nullptr;
+    PyErr_Clear();
+    PyObject *function = enroll ? PyCFunction_NewEx(&after_fork_method, nullptr, nullptr) : nullptr;
+    PyObject *named = function ? Py_BuildValue("{sO}", "after_in_child", function) : nullptr;
+    PyObject *done = named ? PyObject_Call(enroll, empty_tuple, named) : nullptr;
+    const bool good = done || !enroll;
+    for (PyObject *one : {os, enroll, function, named, done}) Py_XDECREF(one);
+    return good;
+}
+
 static PyMethodDef own_functions[] = {
-    {"callback_failed", callback_failed, METH_O, "Hand the exception of a callback to the call that runs it."},
+    {"guarded", guarded, METH_VARARGS,
+     "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
     {"convert", convert, METH_VARARGS,
      "convert(function, position, given, ctype)\n--\n\nConvert one argument as the call would; return its address."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
+    {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -175,7 +223,8 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
-    if (llamacffi::cffi_lib && llamacffi::add_exceptions(module) && llamacffi::add_functions(module)) {
+    if (llamacffi::cffi_lib && llamacffi::register_at_fork() && llamacffi::add_exceptions(module) &&
+        llamacffi::add_functions(module)) {
         llamacffi::take_over();
         return module;
     }

@@ -7,6 +7,8 @@
 
 #include "call.h"
 #include "ctypes_objects.h"
+#include "batches.h"
+#include "handles.h"
 
 namespace llamacffi {
 
@@ -33,7 +35,12 @@ static bool load_pointer(lazy_type &type, const type_row &row) {
 template <unsigned Function>
 static inline PyObject *from_pointer(call &c, const char *result) {
     constexpr const type_row &row = llamacffi_functions[Function].result;
-    if (row.what == kind::HANDLE || row.what == kind::OBJECT) c.owner = result;
+    if (row.what == kind::HANDLE || row.what == kind::OBJECT) {
+        c.owner = result;
+        remember_handle<Function>(c, result);
+        if constexpr (compare(llamacffi_functions[Function].name, "llama_sampler_chain_remove") == 0)
+            disown_sampler(result);
+    }
     if constexpr (row.what == kind::TEXT || row.what == kind::CHARS) {
         return result ? PyBytes_FromString(result) : none();
     } else if constexpr (row.what == kind::HANDLE || row.what == kind::BYTES) {
@@ -73,6 +80,8 @@ static inline PyObject *from_struct(const call &c, const void *result) {
     if (!type.load(what.result.python)) return nullptr;
     PyObject *object = type.make(result, what.result.size);
     if (what.count && object && !keep_buffers(c, object)) Py_CLEAR(object);
+    if constexpr (compare(what.name, "llama_batch_init") == 0)
+        remember_batch(*static_cast<const llama_batch *>(result), c.numbers);
     return object;
 }
 

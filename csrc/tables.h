@@ -42,7 +42,8 @@ struct function {
     type_row result;
     const char *name;
     const char *doc;
-    unsigned first;  // its first row in llamacffi_parameters
+    const char *deprecated;  // what the header says to use instead, or nullptr
+    unsigned first;          // its first row in llamacffi_parameters
     unsigned count;
     bool keeps_gil;
     bool frees;
@@ -64,6 +65,21 @@ namespace llamacffi {
 constexpr int compare(const char *a, const char *b) {
     while (*a && *a == *b) ++a, ++b;
     return *a - *b;
+}
+
+constexpr bool starts(const char *name, const char *with) {
+    while (*with && *name == *with) ++name, ++with;
+    return !*with;
+}
+
+// Whether `word` is one of the words of `name`, which underscores divide.
+constexpr bool has_word(const char *name, const char *word) {
+    for (; *name; ++name) {
+        const char *a = name, *b = word;
+        while (*b && *a == *b) ++a, ++b;
+        if (!*b && (*a == '_' || !*a)) return true;
+    }
+    return false;
 }
 
 // `wrapper` is the __func__ of a wrapper that cffi generated: `_cffi_f_` and the C function's name.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run, vocabulary_folder
+from checkout import PROGRAMS, vocabulary_folder
+from children import run
 
 from llamacffi import llama_cpp
 
 SEPARATOR = b"\n__ggml_vocab_test__\n"
 PROMPT = "<|im_start|>user\nTell me about the llama, please.<|im_end|>\n<|im_start|>assistant\n"
 COUNT = 40
+THREADS = "1"  # more would wait for each other by spinning, which takes minutes where the cores are shared
 
 
 def vocabularies() -> list[Path]:
@@ -57,11 +61,36 @@ def test_the_vocabularies_of_upstream_are_not_few() -> None:
 class Completion:
     """A greedy completion by a program of tests/programs: the tokens it printed, the last logits it wrote."""
 
-    def __init__(
-        self, folder: Path, command: list[str | Path], model: Path, threads: int, prompt: str = PROMPT
-    ) -> None:
-        logits = folder / f"{Path(command[-1]).name}.{model.name}.{threads}.logits"
-        ended = run(*command, model, prompt, str(COUNT), str(threads), logits)
+    def __init__(self, folder: Path, program: list[str | Path], model: Path) -> None:
+        logits = folder / "logits"
+        ended = run(*program, model, PROMPT, str(COUNT), THREADS, logits)
         assert ended.returncode == 0, ended.stderr
         self.tokens = [int(line) for line in ended.stdout.splitlines()]
         self.logits = logits.read_bytes()
+
+
+PYTHON: list[str | Path] = [sys.executable, PROGRAMS / "greedy.py"]
+
+
+@pytest.fixture(scope="module")
+def greedy_in_c(c_program: Callable[[str], Path]) -> list[str | Path]:
+    return [c_program((PROGRAMS / "greedy.c").read_text())]
+
+
+def test_a_greedy_completion_is_that_of_a_c_program_to_the_last_bit(
+    greedy_in_c: list[str | Path], model_path: Path, tmp_path: Path
+) -> None:
+    in_c = Completion(tmp_path, greedy_in_c, model_path)
+    in_python = Completion(tmp_path, PYTHON, model_path)
+    assert len(in_c.tokens) == COUNT
+    assert in_python.tokens == in_c.tokens
+    assert in_python.logits == in_c.logits
+
+
+def test_a_saved_model_gives_the_same_logits(model: int, model_path: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "saved.gguf"
+    assert llama_cpp.llama_model_save_to_file(model, os.fsencode(saved)) is True
+    original, again = (Completion(tmp_path, PYTHON, path) for path in (model_path, saved))
+    saved.unlink()  # pytest keeps the folders of three runs
+    assert again.tokens == original.tokens
+    assert again.logits == original.logits

@@ -183,6 +183,15 @@ def test_ctrl_c_ends_it_quietly() -> None:
     assert (running.returncode, said) == (130, b"")
 
 
+def test_a_reader_that_had_enough_ends_it_quietly() -> None:
+    """As in `llamacffi demo | head -2`."""
+    with subprocess.Popen([LLAMACFFI, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout and running.stderr
+        running.stdout.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (141, b"")
+
+
 def heed_ctrl_c() -> None:
     """A process that a shell started in the background ignores SIGINT, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

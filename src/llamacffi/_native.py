@@ -6,20 +6,22 @@ from llamacffi._llama import (
     LlamaAssertionError,
     LlamaError,
     LlamaValueError,
-    callback_failed,
     ffi,
     functions,
+    guarded,
     last_error,
     lib,
+    set_last_error,
 )
 
 __all__ = [
     "LlamaAssertionError",
     "LlamaError",
     "LlamaValueError",
-    "callback_failed",
     "ffi",
     "functions",
+    "guarded",
     "last_error",
     "lib",
+    "set_last_error",
 ]

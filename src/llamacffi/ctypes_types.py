@@ -4,7 +4,7 @@ Each type is made when it is first asked for. `named` is also what the extension
 C result has.
 
 How an exception comes out of a Python callback: C cannot carry it. So a callback type wraps the function that
-it is given; what the function raises is handed to the extension (`callback_failed`), which keeps it in the record
+it is given; what the function raises is kept by the extension (`guarded`) in the record
 of the call that runs on this thread, and C gets the answer that stops it soonest: "abort" from an abort callback,
 "do not go on" from a progress or an eval callback, nothing from the others. Between the nodes of a graph and
 between the tensors of a file the extension looks whether an exception waits, and stops there too. When the C
@@ -19,11 +19,10 @@ import functools
 import threading
 from itertools import groupby
 
-from llamacffi._native import callback_failed, ffi, lib
+from llamacffi._native import ffi, guarded, lib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 # C's primitive types whose ctypes name is not `c_` and the C name.
@@ -48,6 +47,8 @@ _GONE = {
     "llama_batch": {"all_pos_0", "all_pos_1", "all_seq_id"},
 }
 
+# Anonymous unions that have a name in llama-cpp-python, and the struct that each is in.
+_UNIONS = {"llama_model_kv_override_value": "llama_model_kv_override"}
 
 _made: dict[str, Any] = {}
 _making = threading.RLock()
@@ -120,12 +121,15 @@ def _is_nameable(name: str) -> bool:
 def facade_type(name: str) -> Any:
     """Return the ctypes type that the facade has under `name`.
 
-    Beside C's own names these are pointers to them (`…_p`), the type that stands for a handle in a ctypes array or
-    a struct (`…_p_ctypes`), and llama-cpp-python's name for the log callback.
+    Beside C's own names these are pointers to them (`…_p`), for handles the name in annotations (`…_p`) and the type
+    that stands for one in a ctypes array or a struct (`…_p_ctypes`), the union in a struct (`…_value`), and
+    llama-cpp-python's name for the log callback.
     """
     if name == "llama_log_callback":
         return named("ggml_log_callback")
-    for suffix, handle in (("_p_ctypes", ctypes.c_void_p), ("_p", ctypes.POINTER(ctypes.c_void_p))):
+    if name in _UNIONS:
+        return dict(named(_UNIONS[name])._fields_)["value"]
+    for suffix, handle in (("_p_ctypes", ctypes.c_void_p), ("_p", int)):
         base = name.removesuffix(suffix)
         if base != name:
             return ctypes.POINTER(named(base)) if base in type_names() else _opaque(base, handle)
@@ -141,7 +145,7 @@ def _opaque(name: str, handle: Any) -> Any:
 def facade_type_names() -> frozenset[str]:
     structs = [name for name in ffi.list_types()[1] if name.startswith(("llama_", "gguf_"))]
     pointers = {name + suffix for name in [*structs, "llama_token"] for suffix in ("_p", "_p_ctypes")}
-    return type_names() | pointers | {"llama_log_callback"}
+    return type_names() | pointers | _UNIONS.keys() | {"llama_log_callback"}
 
 
 @functools.cache
@@ -217,6 +221,14 @@ class _Checked:
             super().__setattr__(name, value)
         except AttributeError:
             self._refuse(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy as every ctypes struct: one with pointers refuses. ctypes' own way needs a `__dict__`."""
+        try:
+            return tuple(super().__reduce__())
+        except AttributeError:
+            structure: Any = type(self)
+            return structure.from_buffer_copy, (bytes(self),)  # type: ignore[call-overload]
 
     def _refuse(self, name: str) -> None:
         struct = type(self).__name__
@@ -326,7 +338,7 @@ def _callback(name: str, ctype: Any) -> Any:
 
     def __new__(cls: Any, *given: Any) -> Any:
         if given and callable(given[0]) and not isinstance(given[0], base):
-            given = (_guarded(given[0], stop), *given[1:])
+            given = (guarded(given[0], stop), *given[1:])
         return base.__new__(cls, *given)
 
     namespace = {
@@ -345,15 +357,3 @@ def _result_type(name: str, ctype: Any) -> Any:
         return None
     result = _field_type(name, "", ctype)
     return result if issubclass(result, ctypes._SimpleCData) else ctypes.c_void_p
-
-
-def _guarded(function: Callable[..., Any], stop: object) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def guarded(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except BaseException as error:  # the call that runs this callback raises it again
-            callback_failed(error)
-            return stop
-
-    return guarded

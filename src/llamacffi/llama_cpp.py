@@ -1,13 +1,15 @@
 """The documented low-level API: llama.cpp's C functions, constants and types under their own names.
 
 Everything that the extension has is here: functions are its built-ins, constants are ints, and the ctypes types
-are made when they are first asked for (`llamacffi.ctypes_types`). What is written out below is what C does not have.
+are made when they are first asked for (`llamacffi.ctypes_types`). What llama-cpp-python's module has beside them is in
+`llamacffi.python_names`, and below.
 """
 
 from __future__ import annotations
 
 import ctypes
 
+from llamacffi import python_names
 from llamacffi._native import functions, lib
 
 TYPE_CHECKING = False
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
 
 globals().update(functions)
 globals().update({name: getattr(lib, name) for name in dir(lib) if name not in functions})
+globals().update(python_names.NAMES)
 
 LLAMA_MAX_DEVICES: int = lib.llama_max_devices()
 
 llama_model_p = ctypes.POINTER(ctypes.c_void_p)
 llama_context_p = ctypes.POINTER(ctypes.c_void_p)
 llama_token = ctypes.c_int32
+byref = ctypes.byref
+_lib = python_names.Library()
 
 
 def __getattr__(name: str) -> Any:
@@ -46,7 +51,7 @@ def _public_names() -> set[str]:
     from llamacffi import ctypes_types
 
     own = {"LLAMA_MAX_DEVICES", "byref", "llama_context_p", "llama_model_p", "llama_token"}
-    return own | set(dir(lib)) | ctypes_types.facade_type_names()
+    return own | set(dir(lib)) | set(python_names.NAMES) | ctypes_types.facade_type_names()
 
 
 def llama_model_save_to_file(model: Any, fname: bytes | str | os.PathLike[str], **kwargs: object) -> bool:

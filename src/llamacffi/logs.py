@@ -20,7 +20,7 @@ LEVELS = {
 class _Lines(threading.local):
     """What a thread has logged of a line that is not at its end yet."""
 
-    text = ""
+    text = b""
     level = logging.INFO
 
 
@@ -44,12 +44,12 @@ def log_to(logger: str | logging.Logger | None) -> None:
         if level != lib.GGML_LOG_LEVEL_CONT:
             flush()
             lines.level = LEVELS.get(level, logging.INFO)
-        lines.text += text.decode("utf-8", "replace")
-        if lines.text.endswith("\n"):
+        lines.text += text
+        if lines.text.endswith(b"\n"):
             flush()
 
     def flush() -> None:
-        text, lines.text = lines.text.strip("\n"), ""
+        text, lines.text = lines.text.strip(b"\n").decode("utf-8", "replace"), b""
         if text:
             target.log(lines.level, "%s", text)
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from llamacffi._native import LlamaError, ffi, lib
+from llamacffi._native import LlamaError, ffi, lib, set_last_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +19,13 @@ def save(write: Callable[[Any, bytes], None], model: Any, fname: bytes | str | o
     """Write `model` to `fname` by the C function `write`; tell whether the whole file stands there."""
     target = pathlib.Path(os.fsdecode(fname))
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        target = target.resolve(strict=False)  # a link stays, and what it points to is written
+        if target.exists() and not target.is_file():
+            return _failed(target, "it is there and no regular file")
+        handle, name = tempfile.mkstemp(prefix=".llamacffi-", suffix=".part", dir=target.parent)
         partial = pathlib.Path(name)
         os.close(handle)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a loop
         return _failed(target, error)
     try:
         write(model, os.fsencode(partial))
@@ -72,5 +75,7 @@ def _copy_mode(target: pathlib.Path, partial: pathlib.Path) -> None:
 
 
 def _failed(target: pathlib.Path, reason: object) -> bool:
-    print(f"llama_model_save_to_file: {target} was not written: {reason}", file=sys.stderr)
+    text = f"llama_model_save_to_file: {target} was not written: {reason}"
+    set_last_error(text)
+    print(text, file=sys.stderr)
     return False

@@ -1,0 +1,114 @@
+"""Put this package in llama-cpp-python's place: what `import llama_cpp.llama_cpp` finds, here and in spawned processes.
+
+A finder in front of `sys.meta_path` answers for three kinds of names: the low-level module is `llamacffi.llama_cpp`;
+the package is llama-cpp-python's own where there is one, and an empty one otherwise; and the modules of that package
+which load its shared libraries by themselves are refused, since a second engine in the process would be given the
+first one's handles.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import TYPE_CHECKING
+
+from llamacffi import llama_cpp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+PACKAGE = "llama_cpp"
+LOW_LEVEL = "llama_cpp.llama_cpp"
+
+# Modules of llama-cpp-python that load a shared library of it, and which.
+FOREIGN = {
+    "llama_cpp._ggml": "libggml",
+    "llama_cpp.llama_cpp_ext": "symbols of libllama that llama.h does not have",
+    "llama_cpp.llava_cpp": "libmtmd",
+    "llama_cpp.mtmd_cpp": "libmtmd",
+}
+
+
+class _Finder(MetaPathFinder):
+    """Find the low-level module here, wherever the package around it comes from."""
+
+    def find_spec(self, name: str, _path: Sequence[str] | None, _target: object = None) -> ModuleSpec | None:
+        if name == LOW_LEVEL:
+            return ModuleSpec(name, _LowLevel(), origin=llama_cpp.__file__)
+        if name == PACKAGE:
+            return None if _is_installed() else ModuleSpec(name, _NoPackage(), is_package=True)
+        if name in FOREIGN:
+            raise ImportError(
+                f"{name} loads {FOREIGN[name]} of llama-cpp-python, whose engine knows nothing of llamacffi's models: "
+                "it cannot be used in a process in which llamacffi stands for llama_cpp",
+                name=name,
+            )
+        return None
+
+
+class _LowLevel(Loader):
+    """Give the module that is there; the import system then binds it to its package, as it does with what it loads."""
+
+    def create_module(self, _spec: ModuleSpec) -> ModuleType:
+        self._own = llama_cpp.__spec__
+        return llama_cpp
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._own  # the import system has put the other name's there
+
+
+class _NoPackage(Loader):
+    """Stand for the package where llama-cpp-python is not installed."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__doc__ = "Stands for llama-cpp-python's package, which is not installed; made by llamacffi."
+
+
+def _is_installed() -> bool:
+    """Tell whether another finder knows the package."""
+    others = (finder for finder in sys.meta_path if not isinstance(finder, _Finder))
+    return any(finder.find_spec(PACKAGE, None) for finder in others)
+
+
+def install() -> None:
+    """Do what `llamacffi.install_as_llama_cpp` says."""
+    installed = sys.modules.get(LOW_LEVEL)
+    if installed is not None and installed is not llama_cpp:
+        raise ImportError(
+            "llama_cpp.llama_cpp is already imported from llama-cpp-python: call install_as_llama_cpp() before that"
+        )
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+        _install_in_spawned_processes()
+    if not _is_installed():
+        import_module(LOW_LEVEL)  # costs nothing: both are made here
+
+
+# ---------------------------------------------------------------- multiprocessing
+
+
+class _Stowaway:
+    """Install the replacement in a new process, when what prepares it there is unpickled: before its main module."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return install, ()
+
+
+def _install_in_spawned_processes() -> None:
+    """Let the data that prepares a spawned process carry a stowaway; the process ignores what it does not know.
+
+    A spawned process imports the main module again, and its imports of llama_cpp must find what they found here. This
+    is how coverage.py follows such processes; multiprocessing has no hook for it.
+    """
+    from multiprocessing import spawn
+
+    prepare = spawn.get_preparation_data
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        return {**prepare(name), "llamacffi": _Stowaway()}
+
+    spawn.get_preparation_data = get_preparation_data

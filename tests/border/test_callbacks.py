@@ -1,0 +1,535 @@
+"""Python functions that C calls: their exceptions, how long they live, and Ctrl-C.
+
+Each exception must come out of the call that ran the callback, as it was raised: with the traceback down to the
+function that raised it. The way it goes is told in `llamacffi.ctypes_types`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_model
+
+from llamacffi import ffi, llama_cpp
+
+TOKENS = np.array([tiny_model.BEGIN, 5, 6], np.int32)
+
+
+class Raised(Exception):
+    """What the callbacks of these tests raise."""
+
+
+def decode(context: Any, tokens: Any = TOKENS) -> int:
+    return int(llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, len(tokens))))
+
+
+def load(path: Path, **fields: Any) -> Any:
+    params = llama_cpp.llama_model_default_params()
+    for name, value in fields.items():
+        setattr(params, name, value)
+    return llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
+
+
+def new_context(model: Any, **fields: Any) -> Any:
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = 256, 1, 1
+    for name, value in fields.items():
+        setattr(params, name, value)
+    return llama_cpp.llama_init_from_model(model, params)
+
+
+def innermost(error: BaseException) -> str:
+    """Name the function that raised."""
+    return traceback.extract_tb(error.__traceback__)[-1].name
+
+
+def sampler_of(**functions: Callable[..., Any]) -> Any:
+    """Make a sampler of Python functions; nothing but C holds them afterwards."""
+    interface = llama_cpp.llama_sampler_i()
+    required = {"apply": lambda sampler, candidates: None}
+    for name, function in (required | functions).items():
+        setattr(interface, name, getattr(llama_cpp, f"llama_sampler_i_{name}")(function))
+    return llama_cpp.llama_sampler_init(ctypes.byref(interface), None)
+
+
+@pytest.fixture
+def restored_log() -> Iterator[None]:
+    yield
+    llama_cpp.llama_log_set(None, None)
+
+
+# ---------------------------------------------------------------- exceptions
+
+
+def raise_it(*given: Any) -> Any:
+    raise Raised("from the callback")
+
+
+def test_an_exception_in_a_log_callback_comes_out_of_the_call_that_logged(tiny: Any, restored_log: None) -> None:
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(raise_it), None)
+    with pytest.raises(Raised) as raised:
+        new_context(tiny)
+    assert innermost(raised.value) == "raise_it"
+
+
+def test_an_exception_in_a_progress_callback_ends_the_load(tiny_path: Path) -> None:
+    with pytest.raises(Raised) as raised:
+        load(tiny_path, progress_callback=llama_cpp.llama_progress_callback(raise_it))
+    assert innermost(raised.value) == "raise_it"
+
+
+def test_a_progress_callback_is_not_called_again_after_it_raised(tiny_path: Path) -> None:
+    seen: list[float] = []
+
+    @llama_cpp.llama_progress_callback
+    def progress(fraction: float, user_data: object) -> bool:
+        seen.append(fraction)
+        raise Raised
+
+    with pytest.raises(Raised):
+        load(tiny_path, progress_callback=progress)
+    assert len(seen) == 1
+
+
+def test_an_exception_in_an_abort_callback_ends_the_decode(context: Any) -> None:
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(raise_it), None)
+    with pytest.raises(Raised) as raised:
+        decode(context)
+    assert innermost(raised.value) == "raise_it"
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(), None)
+    assert decode(context) == 0
+
+
+def test_an_abort_callback_that_returns_true_ends_the_decode_without_an_exception(context: Any) -> None:
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(lambda user_data: True), None)
+    assert decode(context) == 2  # "aborted" in llama.h
+
+
+def test_the_abort_callback_of_the_parameters_is_called(tiny: Any) -> None:
+    context = new_context(tiny, abort_callback=llama_cpp.ggml_abort_callback(raise_it))
+    with pytest.raises(Raised):
+        decode(context)
+    llama_cpp.llama_free(context)
+
+
+def test_an_exception_in_an_eval_callback_comes_out_of_the_decode(tiny: Any) -> None:
+    context = new_context(tiny, cb_eval=llama_cpp.ggml_backend_sched_eval_callback(raise_it))
+    with pytest.raises(Raised) as raised:
+        decode(context)
+    assert innermost(raised.value) == "raise_it"
+    llama_cpp.llama_free(context)
+
+
+def test_an_eval_callback_is_not_called_again_after_it_raised(tiny: Any) -> None:
+    calls: list[bool] = []
+
+    @llama_cpp.ggml_backend_sched_eval_callback
+    def observe(tensor: Any, ask: bool, user_data: object) -> bool:
+        calls.append(ask)
+        if not ask:
+            raise Raised
+        return True
+
+    context = new_context(tiny, cb_eval=observe)
+    with pytest.raises(Raised):
+        decode(context)
+    assert calls == [True, False]
+    llama_cpp.llama_free(context)
+
+
+SAMPLER_CALLS: dict[str, Callable[[Any], object]] = {
+    "name": llama_cpp.llama_sampler_name,
+    "accept": lambda sampler: llama_cpp.llama_sampler_accept(sampler, 5),
+    "apply": lambda sampler: llama_cpp.llama_sampler_apply(sampler, llama_cpp.llama_token_data_array()),
+    "reset": llama_cpp.llama_sampler_reset,
+    "clone": llama_cpp.llama_sampler_clone,
+    "free": llama_cpp.llama_sampler_free,
+}
+
+
+@pytest.mark.parametrize("name", SAMPLER_CALLS)
+def test_an_exception_in_a_sampler_comes_out_of_the_call(name: str) -> None:
+    sampler = sampler_of(**{name: raise_it})
+    with pytest.raises(Raised) as raised:
+        SAMPLER_CALLS[name](sampler)
+    assert innermost(raised.value) == "raise_it"
+    if name != "free":
+        llama_cpp.llama_sampler_free(sampler)
+
+
+def test_an_exception_in_a_sampler_comes_out_of_llama_sampler_sample(context: Any) -> None:
+    """A sampler that chose no token fails an assertion as well; the reason is what must be told."""
+    assert decode(context) == 0
+    sampler = sampler_of(apply=raise_it)
+    with pytest.raises(Raised) as raised:
+        llama_cpp.llama_sampler_sample(sampler, context, -1)
+    assert innermost(raised.value) == "raise_it"
+    llama_cpp.llama_sampler_free(sampler)
+    assert decode(context) == 0
+
+
+def test_the_first_of_two_exceptions_wins(tiny: Any, restored_log: None) -> None:
+    numbers = iter(range(10_000))
+
+    def count(*given: Any) -> None:
+        raise Raised(next(numbers))
+
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(count), None)
+    with pytest.raises(Raised, match=r"^0$"):
+        new_context(tiny)
+    assert next(numbers) > 1
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_exceptions_that_are_no_errors_come_out_too(kind: type[BaseException], context: Any) -> None:
+    def leave(user_data: object) -> bool:
+        raise kind
+
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(leave), None)
+    with pytest.raises(kind):
+        decode(context)
+
+
+def test_an_exception_outside_of_any_call_goes_to_the_unraisable_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+    llama_cpp.ggml_abort_callback(raise_it)(None)
+    assert seen == [Raised]
+
+
+def test_a_callback_may_call_functions_itself(context: Any, vocab: Any) -> None:
+    """Also such as fail: the failure of the inner call is no failure of the outer one."""
+    caught: list[str] = []
+
+    def inner(user_data: object) -> bool:
+        try:
+            llama_cpp.llama_vocab_get_text(vocab, 10**6)
+        except llama_error as error:
+            caught.append(str(error))
+        return False
+
+    from llamacffi import LlamaError as llama_error
+
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(inner), None)
+    assert decode(context) == 0
+    assert caught
+    assert all(text.startswith("llama_vocab_get_text(): ") for text in caught)
+
+
+def test_a_cffi_callback_is_called(context: Any) -> None:
+    calls = []
+
+    @ffi.callback("bool(void *)")
+    def stop(user_data: Any) -> bool:
+        calls.append(user_data)
+        return True
+
+    llama_cpp.llama_set_abort_callback(context, stop, ffi.cast("void *", 77))
+    assert decode(context) == 2
+    assert [int(ffi.cast("intptr_t", data)) for data in calls] == [77]
+
+
+def test_a_sampler_of_python_functions_chooses_the_token(context: Any) -> None:
+    def choose(sampler: object, candidates: Any) -> None:
+        array = candidates.contents
+        array.selected = next(i for i in range(array.size) if array.data[i].id == 42)
+
+    assert decode(context) == 0
+    sampler = sampler_of(apply=choose)
+    assert llama_cpp.llama_sampler_sample(sampler, context, -1) == 42
+    llama_cpp.llama_sampler_free(sampler)
+
+
+# ---------------------------------------------------------------- lifetimes
+
+
+class Life:
+    """A function to make a callback of, and a way to tell whether it lives."""
+
+    def __init__(self, answer: object = None) -> None:
+        self.calls: list[object] = []
+        calls = self.calls
+
+        def function(*given: object) -> object:
+            calls.append(given)
+            return answer
+
+        self._function: Any = function
+        self._reference = weakref.ref(function)
+
+    def handed_over(self) -> Any:
+        function, self._function = self._function, None
+        return function
+
+    @property
+    def lasts(self) -> bool:
+        gc.collect()
+        return self._reference() is not None
+
+
+def test_a_log_callback_lives_until_it_is_replaced(tiny: Any, restored_log: None) -> None:
+    life = Life()
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(life.handed_over()), None)
+    assert life.lasts
+    llama_cpp.llama_free(new_context(tiny))
+    assert life.calls
+    llama_cpp.llama_log_set(None, None)
+    assert not life.lasts
+
+
+def test_ggml_log_set_replaces_what_llama_log_set_had_set(restored_log: None) -> None:
+    life = Life()
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(life.handed_over()), None)
+    llama_cpp.ggml_log_set(None, None)
+    assert not life.lasts
+
+
+def test_an_abort_callback_lives_until_it_is_replaced(context: Any) -> None:
+    life = Life(answer=False)
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(life.handed_over()), None)
+    assert life.lasts
+    assert decode(context) == 0
+    assert life.calls
+    llama_cpp.llama_set_abort_callback(context, None, None)
+    assert not life.lasts
+
+
+def test_an_abort_callback_lives_until_its_context_is_freed(tiny: Any) -> None:
+    life, context = Life(answer=False), new_context(tiny)
+    llama_cpp.llama_set_abort_callback(context, llama_cpp.ggml_abort_callback(life.handed_over()), None)
+    assert life.lasts
+    llama_cpp.llama_free(context)
+    assert not life.lasts
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "answer"),
+    [("cb_eval", "ggml_backend_sched_eval_callback", True), ("abort_callback", "ggml_abort_callback", False)],
+)
+def test_the_callbacks_of_context_parameters_live_as_long_as_the_context(
+    field: str, kind: str, answer: bool, tiny: Any
+) -> None:
+    life = Life(answer)
+    context = new_context(tiny, **{field: getattr(llama_cpp, kind)(life.handed_over())})
+    assert life.lasts
+    assert decode(context) == 0
+    assert life.calls
+    llama_cpp.llama_free(context)
+    assert not life.lasts
+
+
+def test_two_contexts_keep_their_own_callbacks(tiny: Any) -> None:
+    lives = [Life(answer=False), Life(answer=False)]
+    contexts = [new_context(tiny, abort_callback=llama_cpp.ggml_abort_callback(life.handed_over())) for life in lives]
+    llama_cpp.llama_free(contexts[0])
+    assert [life.lasts for life in lives] == [False, True]
+    assert decode(contexts[1]) == 0
+    llama_cpp.llama_free(contexts[1])
+    assert not lives[1].lasts
+
+
+def test_a_progress_callback_is_gone_after_its_model(tiny_path: Path) -> None:
+    life = Life(answer=True)
+    model = load(tiny_path, progress_callback=llama_cpp.llama_progress_callback(life.handed_over()))
+    assert life.calls
+    llama_cpp.llama_model_free(model)
+    assert not life.lasts
+
+
+def test_a_progress_callback_is_gone_after_a_load_that_failed() -> None:
+    life = Life(answer=True)
+    assert load(Path("/no/such/file"), progress_callback=llama_cpp.llama_progress_callback(life.handed_over())) is None
+    assert not life.lasts
+
+
+def test_a_progress_callback_is_gone_after_it_cancelled_the_load(tiny_path: Path) -> None:
+    life = Life(answer=False)
+    assert load(tiny_path, progress_callback=llama_cpp.llama_progress_callback(life.handed_over())) is None
+    assert not life.lasts
+
+
+def test_a_sampler_s_functions_live_until_it_is_freed() -> None:
+    life = Life()
+    sampler = sampler_of(accept=life.handed_over())
+    assert life.lasts
+    llama_cpp.llama_sampler_accept(sampler, 5)
+    assert [given[1:] for given in life.calls] == [(5,)]  # type: ignore[index]
+    llama_cpp.llama_sampler_free(sampler)
+    assert not life.lasts
+
+
+def chain_with(sampler: Any) -> Any:
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    llama_cpp.llama_sampler_chain_add(chain, sampler)
+    return chain
+
+
+def test_a_sampler_s_functions_live_until_its_chain_is_freed() -> None:
+    life = Life()
+    chain = chain_with(sampler_of(accept=life.handed_over()))
+    assert life.lasts
+    llama_cpp.llama_sampler_accept(chain, 5)
+    assert life.calls
+    llama_cpp.llama_sampler_free(chain)
+    assert not life.lasts
+
+
+def test_a_sampler_s_functions_live_on_when_it_is_taken_out_of_its_chain() -> None:
+    life = Life()
+    chain = chain_with(sampler_of(accept=life.handed_over()))
+    sampler = llama_cpp.llama_sampler_chain_remove(chain, 0)
+    llama_cpp.llama_sampler_free(chain)
+    assert life.lasts
+    llama_cpp.llama_sampler_accept(sampler, 5)
+    assert life.calls
+    llama_cpp.llama_sampler_free(sampler)
+    assert not life.lasts
+
+
+def test_a_sampler_s_functions_are_gone_with_the_chain_of_its_chain() -> None:
+    life = Life()
+    outer = chain_with(chain_with(sampler_of(accept=life.handed_over())))
+    assert life.lasts
+    llama_cpp.llama_sampler_free(outer)
+    assert not life.lasts
+
+
+def test_a_sampler_s_free_function_is_called_before_it_dies() -> None:
+    life = Life()
+    llama_cpp.llama_sampler_free(sampler_of(free=life.handed_over()))
+    assert len(life.calls) == 1
+    assert not life.lasts
+
+
+def test_an_exception_leaves_no_callback_behind(tiny: Any) -> None:
+    class Traced(Exception):
+        pass
+
+    def fail(*given: object) -> bool:
+        raise Traced
+
+    reference = weakref.ref(fail)
+    context = new_context(tiny, abort_callback=llama_cpp.ggml_abort_callback(fail))
+    del fail
+    with pytest.raises(Traced):
+        decode(context)
+    llama_cpp.llama_free(context)
+    gc.collect()
+    assert reference() is None
+
+
+def test_callbacks_run_on_the_thread_that_calls(tiny: Any) -> None:
+    """Each thread's exception comes out of its own call."""
+    errors: dict[int, str] = {}
+
+    def work(number: int) -> None:
+        def fail(user_data: object) -> bool:
+            raise Raised(number)
+
+        context = new_context(tiny, abort_callback=llama_cpp.ggml_abort_callback(fail))
+        try:
+            decode(context)
+        except Raised as error:
+            errors[number] = str(error)
+        llama_cpp.llama_free(context)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == {number: str(number) for number in range(4)}
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+# A timer sends SIGINT while the main thread is in C, where no Python callback runs that would notice it: Python itself
+# looks at signals only between two calls. That the call did not run to its end is seen by what it left undone.
+DECODE = """
+model = load(sys.argv[2].encode())
+tokens = np.full(4000, 5, np.int32)  # of seconds
+few = tokens[:40]
+
+def context():
+    return context_of(model, n_ctx=4096, n_batch=4096, n_ubatch=32)
+
+ctx = context()
+batch = llama_cpp.llama_batch_get_one(tokens, len(tokens))
+timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+timer.start()
+try:
+    llama_cpp.llama_decode(ctx, batch)
+except KeyboardInterrupt:
+    timer.join()
+    memory = llama_cpp.llama_get_memory(ctx)
+    print("interrupted", llama_cpp.llama_memory_seq_pos_max(memory, 0) < len(tokens) - 1)
+llama_cpp.llama_memory_clear(memory, True)
+print("used again", decode(ctx, few) == 0)
+fresh = context()
+print("fresh", decode(fresh, few) == 0)
+print("same", best(ctx) == best(fresh))
+"""
+
+
+def test_ctrl_c_ends_a_long_decode_and_the_context_goes_on(tmp_path: Path, output_of: Callable[..., str]) -> None:
+    deep = tiny_model.write(tmp_path / "deep.gguf", tiny_model.Shape(layers=8, width=64))
+    assert output_of(DECODE, deep) == "interrupted True\nused again True\nfresh True\nsame True\n"
+
+
+LOAD = """
+reading = threading.Event()
+said = []
+
+class Watch(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+        if "load_tensors" in said[-1]:
+            reading.set()
+
+logger = logging.getLogger("watched")
+logger.addHandler(Watch())
+logger.setLevel(logging.DEBUG)
+llamacffi.log_to(logger)
+
+def interrupt():
+    reading.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+
+thread = threading.Thread(target=interrupt)
+thread.start()
+try:
+    load(sys.argv[2].encode(), use_mmap=False)
+except KeyboardInterrupt:
+    thread.join()
+    print("interrupted", any("cancelled model load" in text for text in said))
+print("loaded", load() is not None)
+"""
+
+
+def test_ctrl_c_ends_a_model_load_and_a_model_can_be_loaded_again(
+    tmp_path: Path, output_of: Callable[..., str]
+) -> None:
+    deep = tiny_model.write(tmp_path / "deep.gguf", tiny_model.Shape(layers=300))
+    assert output_of(LOAD, deep) == "interrupted True\nloaded True\n"
+
+
+def test_a_handler_of_sigint_that_raises_nothing_lets_the_decode_go_on(output_of: Callable[..., str]) -> None:
+    code = """
+seen = []
+signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+ctx = context_of(load())
+os.kill(os.getpid(), signal.SIGINT)
+print(decode(ctx, [1, 5, 6]), len(seen))
+"""
+    assert output_of(code) == "0 1\n"

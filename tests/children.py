@@ -1,0 +1,20 @@
+"""Programs in processes of their own: run to their end, however that is, with what they printed kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+Ended = subprocess.CompletedProcess[str]
+
+
+def run(*command: str | Path, **options: Any) -> Ended:
+    """Run a command."""
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+
+
+def run_python(code: str, *arguments: str | Path, **options: Any) -> Ended:
+    """Run Python code, which finds `arguments` in `sys.argv[1:]`."""
+    return run(sys.executable, "-c", code, *arguments, **options)

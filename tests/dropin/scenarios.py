@@ -1,0 +1,452 @@
+"""What llama-cpp-python's high-level package does on a real model, as facts that two engines can be compared by.
+
+A program: `scenarios.py MODEL FOLDER [NAME …]` runs the scenarios with whichever `llama_cpp` it finds, and prints one
+line of JSON for each. It knows nothing of llamacffi. Texts and tokens are given as they are; arrays of floats as their
+hash, which two engines on one CPU must share, and their first values, which CPUs round differently.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import pickle
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import llama_cpp
+import numpy as np
+from llama_cpp import _internals as internals
+from llama_cpp import llama_cpp as low_level
+from llama_cpp.llama_cache import LlamaDiskCache, LlamaRAMCache
+from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
+
+MODEL = Path(sys.argv[1])
+FOLDER = Path(sys.argv[2])
+PROMPT = "The capital of France is"
+REPEATING = "one two three four one two three four one two three"
+MESSAGES = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "What is two plus two?"}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}, "big": {"type": "boolean"}},
+    "required": ["city", "big"],
+}
+
+SCENARIOS: dict[str, Callable[[], Any]] = {}
+
+
+def scenario(function: Callable[[], Any]) -> Callable[[], Any]:
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+def made(**options: Any) -> Any:
+    """Load the model, with a small context; on one thread, since two wait for each other where CPUs are busy."""
+    given = {"n_ctx": 256, "n_threads": 1, "n_threads_batch": 1, "seed": 7, "verbose": False, **options}
+    return llama_cpp.Llama(given.pop("model_path", str(MODEL)), **given)
+
+
+def greedy(llama: Any, prompt: Any = PROMPT, tokens: int = 16, **options: Any) -> Any:
+    return facts(llama.create_completion(prompt, max_tokens=tokens, temperature=0.0, **options))
+
+
+def facts(answer: Any) -> Any:
+    """Drop what differs from run to run."""
+    return {key: value for key, value in answer.items() if key not in ("id", "created", "model")}
+
+
+def floats(values: Any) -> dict[str, Any]:
+    array = np.ascontiguousarray(values)
+    first = [float(value) for value in array.reshape(-1)[:8]]
+    return {"shape": list(array.shape), "hash": hashlib.sha256(array.tobytes()).hexdigest(), "first": first}
+
+
+def logits(llama: Any) -> dict[str, Any]:
+    """Return the logits that the last decode left."""
+    pointer = low_level.llama_get_logits_ith(llama.ctx, -1)
+    return floats(np.ctypeslib.as_array(pointer, (llama.n_vocab(),)))
+
+
+def said(token: int) -> bytes:
+    return SHARED.detokenize([token])
+
+
+@scenario
+def features() -> Any:
+    """What the engine was compiled to use of the CPU: where it is the same, so are all floats."""
+    system = low_level.llama_print_system_info().decode()
+    return [part.strip() for part in system.split("|") if "=" in part and "OPENMP" not in part]
+
+
+# ---------------------------------------------------------------- generating
+
+
+@scenario
+def completion() -> Any:
+    return greedy(SHARED, tokens=24)
+
+
+@scenario
+def completion_of_tokens() -> Any:
+    prompt = SHARED.tokenize(PROMPT.encode())
+    return [prompt, greedy(SHARED, prompt), greedy(SHARED, PROMPT, suffix=".", echo=True)]
+
+
+@scenario
+def generate() -> Any:
+    SHARED.reset()
+    tokens = SHARED.generate(SHARED.tokenize(PROMPT.encode()), temp=0.0)
+    return [[token for token, _ in zip(tokens, range(16), strict=False)], logits(SHARED)]
+
+
+@scenario
+def streaming() -> Any:
+    chunks = SHARED.create_completion(PROMPT, max_tokens=16, temperature=0.0, stream=True)
+    return [facts(chunk) for chunk in chunks]
+
+
+@scenario
+def chat() -> Any:
+    return facts(SHARED.create_chat_completion(MESSAGES, max_tokens=16, temperature=0.0))
+
+
+@scenario
+def streaming_chat() -> Any:
+    chunks = SHARED.create_chat_completion(MESSAGES, max_tokens=16, temperature=0.0, stream=True)
+    return [facts(chunk) for chunk in chunks]
+
+
+@scenario
+def seeds() -> Any:
+    """A seed's text is the same again, and another seed's is not."""
+    texts = [SHARED.create_completion(PROMPT, max_tokens=12, seed=seed)["choices"][0]["text"] for seed in (42, 42, 43)]
+    return {"texts": texts, "again": texts[0] == texts[1], "another": texts[0] != texts[2]}
+
+
+@scenario
+def samplers() -> Any:
+    """Every sampler that the package adds by an option."""
+    options: list[dict[str, Any]] = [
+        {"mirostat_mode": 1},
+        {"mirostat_mode": 2},
+        {"top_k": 5, "top_p": 0.9, "min_p": 0.1, "typical_p": 0.9},
+        {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.2},
+        {"temperature": -1.0},
+    ]
+    return [facts(SHARED.create_completion(PROMPT, max_tokens=8, seed=1, **given)) for given in options]
+
+
+@scenario
+def stop_words() -> Any:
+    return [greedy(SHARED, stop=[word]) for word in ("Paris", "\n", "never said")]
+
+
+@scenario
+def logits_processors() -> Any:
+    """One that forbids what would be said, and a criterion that stops after four tokens."""
+    forbidden = SHARED.tokenize(b" Paris", add_bos=False)
+
+    def forbid(_ids: Any, scores: Any) -> Any:
+        scores[forbidden] = -np.inf
+        return scores
+
+    count = len(SHARED.tokenize(PROMPT.encode()))
+    stop = llama_cpp.StoppingCriteriaList([lambda ids, scores: len(ids) >= count + 4])
+    processors = llama_cpp.LogitsProcessorList([forbid])
+    return [greedy(SHARED, logits_processor=processors), greedy(SHARED, stopping_criteria=stop)]
+
+
+@scenario
+def grammar() -> Any:
+    yes_or_no = llama_cpp.LlamaGrammar.from_string('root ::= " yes" | " no"', verbose=False)
+    return greedy(SHARED, "Is the sky blue? Answer:", grammar=yes_or_no)
+
+
+@scenario
+def json_schema() -> Any:
+    answer = SHARED.create_chat_completion(
+        [{"role": "user", "content": "Name a city, and say whether it is big, as JSON."}],
+        response_format={"type": "json_object", "schema": SCHEMA},
+        max_tokens=48,
+        temperature=0.0,
+    )
+    return {"answer": facts(answer), "keys": sorted(json.loads(answer["choices"][0]["message"]["content"]))}
+
+
+@scenario
+def logit_bias() -> Any:
+    paris, berlin = (SHARED.tokenize(word, add_bos=False)[0] for word in (b" Paris", b" Berlin"))
+    return [greedy(SHARED, logit_bias={paris: -100.0}), greedy(SHARED, logit_bias={berlin: 100.0}, tokens=3)]
+
+
+@scenario
+def logprobs() -> Any:
+    llama = made(logits_all=True, n_ctx=64)
+    answers = [greedy(llama, logprobs=3, tokens=6), greedy(llama, logprobs=2, tokens=2, echo=True)]
+    llama.close()
+    return answers
+
+
+# ---------------------------------------------------------------- state
+
+
+@scenario
+def state() -> Any:
+    SHARED.reset()
+    SHARED.eval(SHARED.tokenize(PROMPT.encode()))
+    saved = SHARED.save_state()
+    first = [token for token, _ in zip(SHARED.generate([], temp=0.0, reset=False), range(8), strict=False)]
+    SHARED.load_state(saved)
+    last = int(saved.input_ids[saved.n_tokens - 1])
+    SHARED.n_tokens -= 1
+    again = [token for token, _ in zip(SHARED.generate([last], temp=0.0, reset=False), range(8), strict=False)]
+    return {"size": saved.llama_state_size, "first": first, "again": again, "same": first == again}
+
+
+@scenario
+def state_into_another() -> Any:
+    """A state that one Llama saved, loaded into a new one."""
+    SHARED.reset()
+    SHARED.eval(SHARED.tokenize(b"The sun rises in the east and sets in the"))
+    saved = SHARED.save_state()
+    other = made()
+    other.load_state(saved)
+    other.n_tokens -= 1
+    tokens = other.generate([int(saved.input_ids[saved.n_tokens - 1])], temp=0.0, reset=False)
+    told = [said(token).decode() for token, _ in zip(tokens, range(4), strict=False)]
+    other.close()
+    return told
+
+
+def cached(cache: Any) -> Any:
+    llama = made()
+    llama.set_cache(cache)
+    answers = [greedy(llama, REPEATING), greedy(llama, PROMPT), greedy(llama, REPEATING)]
+    llama.close()
+    return [answers, cache.cache_size > 0]
+
+
+@scenario
+def cache_in_memory() -> Any:
+    return cached(LlamaRAMCache(capacity_bytes=1 << 28))
+
+
+@scenario
+def cache_on_disk() -> Any:
+    return cached(LlamaDiskCache(str(FOLDER / "cache"), capacity_bytes=1 << 28))
+
+
+@scenario
+def speculative_decoding() -> Any:
+    llama = made(draft_model=LlamaPromptLookupDecoding(num_pred_tokens=4))
+    answers = [greedy(llama, REPEATING), greedy(llama, PROMPT)]
+    llama.close()
+    return answers
+
+
+# ---------------------------------------------------------------- models
+
+
+@scenario
+def embeddings() -> Any:
+    llama = made(embedding=True, pooling_type=low_level.LLAMA_POOLING_TYPE_MEAN)
+    several, total = llama.embed(["hello world", "good bye"], normalize=True, return_count=True)
+    answer = llama.create_embedding("hello world")
+    llama.close()
+    return [floats(several), total, floats(answer["data"][0]["embedding"]), answer["usage"]]
+
+
+@scenario
+def embeddings_of_tokens() -> Any:
+    llama = made(embedding=True, pooling_type=low_level.LLAMA_POOLING_TYPE_NONE)
+    of_tokens = llama.embed("hello world")
+    llama.close()
+    return floats(of_tokens)
+
+
+def write_adapter(path: Path) -> Path:
+    """Write a LoRA adapter of rank 4 for one matrix of the model."""
+    reader = gguf.GGUFReader(MODEL)
+    name = "blk.0.attn_q.weight"
+    (size,) = (tensor.shape for tensor in reader.tensors if tensor.name == name)
+    inner, outer = (int(number) for number in size)
+    random = np.random.default_rng(1)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 8.0)
+    writer.add_tensor(f"{name}.lora_a", random.normal(0, 0.3, (4, inner)).astype(np.float32))
+    writer.add_tensor(f"{name}.lora_b", random.normal(0, 0.3, (outer, 4)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@scenario
+def lora() -> Any:
+    llama = made(lora_path=str(write_adapter(FOLDER / "adapter.gguf")), lora_scale=0.5)
+    answer = greedy(llama)
+    llama.reset()
+    llama.eval(llama.tokenize(PROMPT.encode()))
+    told = [answer, logits(llama)]
+    llama.close()
+    return told
+
+
+OVERRIDES: dict[str, bool | int | float | str] = {
+    "tokenizer.ggml.add_bos_token": True,
+    "llama.context_length": 1234,
+    "llama.attention.layer_norm_rms_epsilon": 0.01,
+    "tokenizer.ggml.pre": "gpt-2",
+}
+
+
+@scenario
+def kv_overrides() -> Any:
+    """Each type by itself, and all at once."""
+    told = []
+    for given in (*({key: value} for key, value in OVERRIDES.items()), OVERRIDES):
+        llama = made(kv_overrides=given, n_ctx=64)
+        tokens = llama.tokenize(b"In 2024 it's 12345")
+        llama.eval(tokens)
+        told.append([list(given), llama._model.n_ctx_train(), tokens, logits(llama)])
+        llama.close()
+    return told
+
+
+@scenario
+def vocab_only() -> Any:
+    llama = made(vocab_only=True)
+    tokens = llama.tokenize("Grüße, 世界!".encode(), special=True)
+    told = [tokens, llama.detokenize(tokens).decode(), llama.n_vocab(), llama.token_eos(), llama.token_bos()]
+    llama.close()
+    return told
+
+
+@scenario
+def from_pretrained() -> Any:
+    """The part behind the download: the file stands in `local_dir`."""
+    hub = types.ModuleType("huggingface_hub")
+    hub.utils = types.ModuleType("huggingface_hub.utils")  # type: ignore[attr-defined]
+    hub.utils.validate_repo_id = lambda name: None  # type: ignore[attr-defined]
+    hub.hf_hub_download = lambda **given: None  # type: ignore[attr-defined]
+    hub.HfFileSystem = lambda: types.SimpleNamespace(ls=lambda repo, recursive: [f"{repo}/{MODEL.name}"])  # type: ignore[attr-defined]
+    sys.modules |= {"huggingface_hub": hub, "huggingface_hub.utils": hub.utils}  # type: ignore[attr-defined]
+    options: dict[str, Any] = {"n_ctx": 128, "n_threads": 1, "n_threads_batch": 1, "verbose": False}
+    llama = llama_cpp.Llama.from_pretrained("someone/something", "*.gguf", local_dir=MODEL.parent, **options)
+    told = [Path(llama.model_path) == MODEL, greedy(llama, tokens=4)]
+    llama.close()
+    return told
+
+
+@scenario
+def pickling() -> Any:
+    llama = pickle.loads(pickle.dumps(SHARED))
+    told = [llama.n_ctx(), llama._seed, greedy(llama), greedy(SHARED)]
+    llama.close()
+    return told
+
+
+@scenario
+def two_models() -> Any:
+    """Two models, generating in turns."""
+    other = made(n_ctx=128)
+    streams = [
+        llama.create_completion(prompt, max_tokens=8, temperature=0.0, stream=True)
+        for llama, prompt in ((SHARED, PROMPT), (other, REPEATING))
+    ]
+    told = [[chunk["choices"][0]["text"] for chunk in pair] for pair in zip(*streams, strict=False)]
+    other.close()
+    return told
+
+
+@scenario
+def reopening() -> Any:
+    """Open and close the model 50 times; the memory of the process must not grow by a model's size."""
+    texts, sizes = set(), []
+    for turn in range(50):
+        llama = made(n_ctx=32, n_batch=32)
+        texts.add(llama.create_completion("Hello", max_tokens=1, temperature=0.0)["choices"][0]["text"])
+        llama.close()
+        del llama
+        gc.collect()
+        if turn in (9, 49):
+            sizes.append(resident())
+    return {"texts": sorted(texts), "grown by less than 30 MB": sizes[1] - sizes[0] < 30e6}
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# ---------------------------------------------------------------- samplers of one's own
+
+
+@scenario
+def custom_sampler_in_a_chain() -> Any:
+    """`LlamaSampler.add_custom`: a `llama_sampler_i` whose functions are Python's."""
+    seen: list[int] = []
+    allowed = SHARED.tokenize(b" London", add_bos=False)[0]
+
+    def choose(candidates: Any) -> None:
+        array = candidates.contents
+        seen.append(array.size)
+        for index in range(array.size):
+            if array.data[index].id != allowed:
+                array.data[index].logit = -float("inf")
+
+    SHARED.reset()
+    SHARED.eval(SHARED.tokenize(PROMPT.encode()))
+    sampler = internals.LlamaSampler()
+    sampler.add_custom(choose)
+    sampler.add_greedy()
+    token = sampler.sample(SHARED._ctx)
+    sampler.close()
+    return [said(token).decode(), seen]
+
+
+@scenario
+def sampler_of_the_interface() -> Any:
+    """A sampler that is nobody's, applied to an array of one's own, with every function set."""
+    calls: list[str] = []
+    interface = low_level.llama_sampler_i()
+    interface.name = low_level.llama_sampler_i_name(lambda sampler: b"mine")
+    interface.accept = low_level.llama_sampler_i_accept(lambda sampler, token: calls.append(f"accept {token}"))
+    interface.apply = low_level.llama_sampler_i_apply(lambda sampler, candidates: select(candidates))
+    interface.reset = low_level.llama_sampler_i_reset(lambda sampler: calls.append("reset"))
+    interface.free = low_level.llama_sampler_i_free(lambda sampler: calls.append("free"))
+
+    def select(candidates: Any) -> None:
+        calls.append(f"apply {candidates.contents.size}")
+        candidates.contents.selected = candidates.contents.size - 1
+
+    sampler = low_level.llama_sampler_init(ctypes.pointer(interface), None)
+    data = (low_level.llama_token_data * 3)(*[(token, 0.5, 0.0) for token in (5, 6, 7)])
+    array = low_level.llama_token_data_array(data=data, size=3, selected=-1, sorted=False)
+    low_level.llama_sampler_apply(sampler, ctypes.byref(array))
+    low_level.llama_sampler_accept(sampler, data[array.selected].id)
+    low_level.llama_sampler_reset(sampler)
+    name = low_level.llama_sampler_name(sampler).decode()
+    low_level.llama_sampler_free(sampler)
+    return [name, calls, array.selected]
+
+
+def run(names: list[str]) -> Iterator[str]:
+    for name in names or SCENARIOS:
+        SHARED.reset()
+        yield json.dumps({"scenario": name, "facts": SCENARIOS[name]()}, default=float)  # NumPy's numbers
+
+
+if __name__ == "__main__":
+    SHARED = made()
+    for line in run(sys.argv[3:]):
+        print(line, flush=True)
