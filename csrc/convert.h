@@ -183,6 +183,7 @@ static char shape_of_letter(char letter) {
         case 'c':
         case 's': return 'c';
         case '&':
+        case 'X':
         case 'P':
         case 'z': return 'p';
         case 'T': return 's';

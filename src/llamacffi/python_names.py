@@ -1,8 +1,9 @@
 """The names that llama-cpp-python's low-level module has and llama.cpp's public headers do not.
 
-Functions that llama.cpp has no more, constants out of a private header, and names for annotations, for `llamacffi.llama_cpp`. Which
-ones there must be, and what they do, is what `llama_cpp/llama_cpp.py` of the pinned archive says;
-tests/dropin/test_names.py compares. `typing` is not imported: it would double the time that importing this takes.
+Functions that llama.cpp has no more, constants out of a private header, and names for annotations, for
+`llamacffi.llama_cpp`. Which ones there must be, and what they do, is what `llama_cpp/llama_cpp.py` of the pinned
+archive says; tests/dropin/test_names.py compares. `typing` is not imported: it would double the time that
+importing this takes.
 """
 
 from __future__ import annotations

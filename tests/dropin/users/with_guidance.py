@@ -1,4 +1,4 @@
-"""guidance: low-level calls for decoding, and the address of `llama_tokenize` for its tokenizer, which is not Python."""
+"""guidance: low-level calls for decoding, and the address of `llama_tokenize`, for its tokenizer in Rust."""
 
 import json
 import sys
