@@ -41,6 +41,7 @@ struct strings {
 };
 
 static constexpr strings all_strings[] = {
+    {"gguf_set_arr_str", 2, 3, 1},
     {"llama_chat_apply_template", 1, 2, 2},
     {"llama_model_load_from_splits", 0, 1, 1},
     {"llama_sampler_init_dry", 5, 6, 1},
@@ -87,6 +88,39 @@ static bool check_chain(const call &c) {
                         std::string("must be a sampler chain, not the sampler ") + sampler_name(sampler));
 }
 
+// How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
+// SIZE_MAX.
+static size_t items_behind(PyObject *objects, const void *memory, int depth = 4) {
+    size_t found = SIZE_MAX;
+    if (metatype(objects) == array_type && memory_of(objects) == memory)
+        return static_cast<size_t>(PyObject_Size(objects));
+    if (depth && PyTuple_Check(objects)) {
+        for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
+            found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);
+    }
+    if (!depth || !PyDict_Check(objects)) return found;
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; found == SIZE_MAX && PyDict_Next(objects, &at, &key, &value);)
+        found = items_behind(value, memory, depth - 1);
+    return found;
+}
+
+// llama_sampler_apply: no more candidates than the array has that the caller put into the struct.
+static bool check_candidates(const call &c) {
+    PyObject *given = c.arguments[1];
+    PyObject *array = Py_TYPE(given) == byref_type ? PyObject_GetAttrString(given, "_obj") : nullptr;
+    PyObject *own = array ? array : given;
+    PyObject *objects = metatype(own) == struct_type ? PyObject_GetAttrString(own, "_objects") : nullptr;
+    const auto *candidates = static_cast<const llama_token_data_array *>(c.memory[1]);
+    const size_t has = objects ? items_behind(objects, candidates->data) : SIZE_MAX;
+    Py_XDECREF(objects);
+    Py_XDECREF(array);
+    PyErr_Clear();
+    if (candidates->size <= has) return true;
+    return refuse_value(c, c.parameters()[1],
+                        "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
+}
+
 // Give up what a freed handle keeps, and what the samplers keep that go with a chain.
 static void release_kept(call &c, const void *address) {
     const handle *freed = handles.find(address);
@@ -114,6 +148,9 @@ static inline bool before(call &c) {
     }
     if constexpr (strings_of(what) != nullptr) {
         if (!check_strings(c, *strings_of(what))) return false;
+    }
+    if constexpr (is(what, "llama_sampler_apply")) {
+        if (!check_candidates(c)) return false;
     }
     if constexpr (needs_chain(what)) {
         if (!check_chain(c)) return false;

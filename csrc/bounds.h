@@ -22,6 +22,17 @@ struct bound {
 constexpr int8_t one_item = -1;
 
 static constexpr bound bounds[] = {
+    {"ggml_bf16_to_fp32_row", 0, 2},
+    {"ggml_bf16_to_fp32_row", 1, 2},
+    {"ggml_fp16_to_fp32_row", 0, 2},
+    {"ggml_fp16_to_fp32_row", 1, 2},
+    {"ggml_fp32_to_bf16_row", 0, 2},
+    {"ggml_fp32_to_bf16_row", 1, 2},
+    {"ggml_fp32_to_bf16_row_ref", 0, 2},
+    {"ggml_fp32_to_bf16_row_ref", 1, 2},
+    {"ggml_fp32_to_fp16_row", 0, 2},
+    {"ggml_fp32_to_fp16_row", 1, 2},
+    {"gguf_set_arr_str", 2, 3},
     {"llama_adapter_meta_key_by_index", 2, 3},
     {"llama_adapter_meta_val_str", 2, 3},
     {"llama_adapter_meta_val_str_by_index", 2, 3},

@@ -642,13 +642,48 @@ static inline bool pointer_by_kind(call &c, ctype_slot type, PyObject *given, ch
     }
 }
 
+static bool keeps_struct(PyObject *objects, const void *address, int depth);
+
+static PyObject *attribute(PyObject *object, const char *name) {
+    PyObject *value = PyObject_GetAttrString(object, name);
+    if (!value) PyErr_Clear();
+    return value;
+}
+
+// Whether a ctypes struct has memory of its own, or stands in an array or a struct. `.contents` of a pointer has what
+// that pointer keeps: of C's pointers nothing.
+static bool owns_memory(PyObject *given) {
+    if (metatype(given) != struct_type) return false;
+    PyObject *owned = attribute(given, "_b_needsfree_"), *base = attribute(given, "_b_base_");
+    const bool pointed = base && metatype(base) == pointer_type;
+    PyObject *objects = pointed ? attribute(base, "_objects") : nullptr;
+    const bool owns = (owned && PyObject_IsTrue(owned) == 1) ||
+                      (pointed ? objects && keeps_struct(objects, memory_of(given), 3) : base && base != Py_None);
+    for (PyObject *one : {owned, base, objects}) Py_XDECREF(one);
+    return owns;
+}
+
+// Whether a struct with memory of its own stands among what a ctypes pointer keeps alive.
+static bool keeps_struct(PyObject *objects, const void *address, int depth) {
+    if (owns_memory(objects)) return memory_of(objects) == address;
+    PyObject *key, *value;
+    bool found = false;
+    if (!depth || !PyDict_Check(objects)) return false;
+    for (Py_ssize_t at = 0; !found && PyDict_Next(objects, &at, &key, &value);)
+        found = keeps_struct(value, address, depth - 1);
+    return found;
+}
+
 // A struct of the caller's own, given as itself, by reference or by a pointer that knows it, is trusted: ctypes
 // may have made it where something was freed before.
 static bool built_by_caller(PyObject *given) {
-    if (metatype(given) == struct_type || Py_TYPE(given) == byref_type) return true;
-    PyObject *objects = metatype(given) == pointer_type ? PyObject_GetAttrString(given, "_objects") : nullptr;
-    const bool built = objects && objects != Py_None;
-    Py_XDECREF(objects);
+    if (metatype(given) == struct_type) return owns_memory(given);
+    const bool reference = Py_TYPE(given) == byref_type;
+    if (!reference && metatype(given) != pointer_type) return false;
+    PyObject *behind = PyObject_GetAttrString(given, reference ? "_obj" : "_objects");
+    const void *address = reference || !behind ? nullptr : *reinterpret_cast<void **>(memory_of(given));
+    const bool built = behind && (reference ? owns_memory(behind) : keeps_struct(behind, address, 3));
+    Py_XDECREF(behind);
     PyErr_Clear();
     return built;
 }

@@ -23,11 +23,6 @@ namespace llamacffi {
 
 static ggml_abort_callback_t user_abort_callback;
 
-static bool breaks_context(const function &what) {
-    return compare(what.name, "llama_decode") == 0 || compare(what.name, "llama_encode") == 0 ||
-           compare(what.name, "llama_process") == 0;
-}
-
 static void throw_assertion(const char *message) {
     if (user_abort_callback) user_abort_callback(message);
     if (current) throw assertion_failed{message};

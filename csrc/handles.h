@@ -77,7 +77,8 @@ struct handle {
     uint16_t depth;            // how many calls of that thread are inside
     uint8_t kind;
     state is;
-    bool foreign;  // a sampler that the caller built: C must not free it
+    bool computing;  // a context inside a decode
+    bool foreign;    // a sampler that the caller built: C must not free it
 };
 
 // Open addressing; what was freed stays, to tell what a stale handle was, until the table grows.
@@ -99,7 +100,7 @@ class handle_table {
             known = &empty_slot(address);
         }
         leave_owner(*known);
-        *known = {address, nullptr, nullptr, nullptr, 0, 0, kind, state::LIVE, false};
+        *known = {address, nullptr, nullptr, nullptr, 0, 0, kind, state::LIVE, false, false};
         set_owner(*known, owner);
         return *known;
     }
@@ -204,7 +205,8 @@ static bool judge_handle(const call &c, const parameter &row, uint8_t kind, cons
         return refuse_kind(c, row, "an address that no call returned");
     if (!known) return !handle_kinds[kind].strict || refuse_kind(c, row, "an address that no call returned");
     if (known->kind != kind) {
-        if (known->is == state::FREED && !handle_kinds[kind].strict) return true;  // its address is in use again
+        if (known->is == state::FREED && !handle_kinds[kind].strict && kind != sampler_kind)
+            return true;  // its address is in use again
         return refuse_kind(c, row, described(*known));
     }
     if (known->is == state::FREED) return refuse_freed(c, row, *known);
@@ -308,15 +310,25 @@ constexpr bool marks_handles(const function &what) {
     return false;
 }
 
+static bool breaks_context(const function &what) {
+    return compare(what.name, "llama_decode") == 0 || compare(what.name, "llama_encode") == 0 ||
+           compare(what.name, "llama_process") == 0;
+}
+
+// What a callback may do with the context that is decoding: stop it. The getters that keep the GIL are not asked.
+static bool may_reenter(const function &what) { return compare(what.name, "llama_set_abort_callback") == 0; }
+
 static void leave_handles(call &c) {
     while (c.n_inside) {
         handle *one = handles.find(c.inside[--c.n_inside]);
-        if (one && one->depth) --one->depth;
+        if (!one || !one->depth) continue;
+        if (--one->depth == 0) one->computing = false;
     }
 }
 
 static void mark(call &c, handle &one) {
     one.user = this_thread();
+    one.computing |= one.kind == context_kind && breaks_context(c.what);
     ++one.depth;
     c.inside[c.n_inside++] = one.address;
 }
@@ -327,7 +339,8 @@ static bool enter_handles(call &c) {
         const parameter &row = c.parameters()[i];
         if (!is_tracked(row.type)) continue;
         handle *context = context_behind(row, c.addresses[i]);
-        if (context && context->depth && context->user != this_thread())
+        if (context && context->depth &&
+            (context->user != this_thread() || (context->computing && !may_reenter(c.what))))
             return leave_handles(c), refuse_busy(c, row, *context);
         handle *one = context ? context : handles.find(c.addresses[i]);
         if (one) mark(c, *one);
@@ -389,6 +402,26 @@ static bool is_attached(const void *address) {
                        [&](const attachment &a) { return a.address == address; });
 }
 
+// The adapters that a context applies. C keeps no count of them, so one that is freed is taken out of its contexts
+// first.
+struct applied_adapter {
+    const void *context;
+    llama_adapter_lora *adapter;
+    float scale;
+};
+
+static std::mutex adapters_mutex;
+static std::vector<applied_adapter> applied_adapters;
+
+static const handle *busy_with_adapter(const void *adapter) {
+    const std::lock_guard<std::mutex> lock(adapters_mutex);
+    for (const applied_adapter &one : applied_adapters) {
+        const handle *context = one.adapter == adapter ? handles.find(one.context) : nullptr;
+        if (context && context->depth) return context;
+    }
+    return nullptr;
+}
+
 static bool holds_foreign(const void *chain) {
     bool found = false;
     handles.for_members(chain, [&](const handle &member) { found |= member.foreign; });
@@ -408,7 +441,7 @@ static bool can_free(const call &c) {
         return refuse_value(c, row,
                             "holds a sampler that C did not make: take it out with llama_sampler_chain_remove() first");
     if (one->depth) return refuse_busy(c, row, *one);
-    const handle *busy = nullptr;
+    const handle *busy = busy_with_adapter(one->address);
     handles.for_members(one->address, [&](const handle &member) { busy = member.depth ? &member : busy; });
     return !busy || refuse_busy(c, row, *busy);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -60,6 +61,13 @@ static void remove_context(llama_model *model) {
     llama_model_free(model);
 }
 
+static void forget_adapters(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(adapters_mutex);
+    applied_adapters.erase(std::remove_if(applied_adapters.begin(), applied_adapters.end(),
+                                          [&](const applied_adapter &one) { return one.context == ctx; }),
+                           applied_adapters.end());
+}
+
 // ---------------------------------------------------------------- contexts: Ctrl-C and exceptions end a decode
 
 struct abort_state {
@@ -88,6 +96,7 @@ static void free_context(llama_context *ctx) {
     llama_free(ctx);
     detach([&](const attachment &a) { return a.context == ctx; });
     remove_context(model);
+    forget_adapters(ctx);
     const std::lock_guard<std::mutex> lock(abort_mutex);
     auto found = abort_states.find(ctx);
     if (found == abort_states.end()) return;
@@ -104,6 +113,8 @@ static bool is_cache_type(ggml_type type) {
 static llama_context *init_from_model(llama_model *model, llama_context_params params) {
     if (!is_cache_type(params.type_k) || !is_cache_type(params.type_v))
         throw std::invalid_argument("type_k or type_v is no ggml_type that a cache can have");
+    if (params.n_samplers && (!params.samplers || params.n_samplers > llama_max_parallel_sequences()))
+        throw std::invalid_argument("samplers must hold n_samplers items");
     auto state = std::make_unique<abort_state>(abort_state{params.abort_callback, params.abort_callback_data});
     params.abort_callback = abort_hook;
     params.abort_callback_data = state.get();
@@ -141,6 +152,47 @@ static bool set_sampler(llama_context *ctx, llama_seq_id sequence, llama_sampler
     return done;
 }
 
+static int32_t set_adapters(llama_context *ctx, llama_adapter_lora **adapters, size_t count, float *scales) {
+    const int32_t status = llama_set_adapters_lora(ctx, adapters, count, scales);
+    if (status != 0) return status;
+    forget_adapters(ctx);
+    const std::lock_guard<std::mutex> lock(adapters_mutex);
+    for (size_t i = 0; i < count; ++i) applied_adapters.push_back({ctx, adapters[i], scales[i]});
+    return status;
+}
+
+// The adapters of `ctx` without `freed`.
+static std::vector<applied_adapter> other_adapters(const void *ctx, const llama_adapter_lora *freed) {
+    const std::lock_guard<std::mutex> lock(adapters_mutex);
+    std::vector<applied_adapter> others;
+    for (const applied_adapter &one : applied_adapters) {
+        if (one.context == ctx && one.adapter != freed) others.push_back(one);
+    }
+    return others;
+}
+
+static void take_out(llama_context *ctx, const llama_adapter_lora *freed) {
+    std::vector<llama_adapter_lora *> adapters;
+    std::vector<float> scales;
+    for (const applied_adapter &one : other_adapters(ctx, freed)) {
+        adapters.push_back(one.adapter);
+        scales.push_back(one.scale);
+    }
+    set_adapters(ctx, adapters.data(), adapters.size(), scales.data());
+}
+
+static void adapter_free(llama_adapter_lora *adapter) {
+    std::vector<const void *> contexts;
+    {
+        const std::lock_guard<std::mutex> lock(adapters_mutex);
+        for (const applied_adapter &one : applied_adapters) {
+            if (one.adapter == adapter) contexts.push_back(one.context);
+        }
+    }
+    for (const void *ctx : contexts) take_out(static_cast<llama_context *>(const_cast<void *>(ctx)), adapter);
+    if (adapter) llama_adapter_lora_free(adapter);
+}
+
 static ggml_threadpool *threadpool_new(ggml_threadpool_params *params) {
     if (!params || params->n_threads < 1 || params->n_threads > GGML_MAX_N_THREADS)
         throw std::invalid_argument("params->n_threads must be from 1 to GGML_MAX_N_THREADS");
@@ -169,6 +221,47 @@ static bool starts_with_text(const uint8_t *src, size_t size) {
 
 static size_t state_set_data(llama_context *ctx, const uint8_t *src, size_t size) {
     return !src || starts_with_text(src, size) ? llama_state_set_data(ctx, src, size) : 0;
+}
+
+// A session file: magic, version, count and tokens, and then a state. A file that is no such thing C refuses itself.
+static bool is_whole_session(const char *path) {
+    std::ifstream file(path, std::ios::binary);
+    uint32_t header[3] = {}, length = 0;
+    file.read(reinterpret_cast<char *>(header), sizeof header);
+    file.seekg(static_cast<std::streamoff>(header[2]) * static_cast<std::streamoff>(sizeof(llama_token)),
+               std::ios::cur);
+    file.read(reinterpret_cast<char *>(&length), sizeof length);
+    if (!file) return true;
+    const std::streamoff here = file.tellg();
+    file.seekg(0, std::ios::end);
+    if (static_cast<std::streamoff>(length) <= file.tellg() - here) return true;
+    log_sink(GGML_LOG_LEVEL_ERROR, "llama_state_load_file: the state in the file is shorter than its first text\n",
+             nullptr);
+    return false;
+}
+
+static bool state_load_file(llama_context *ctx, const char *path, llama_token *tokens, size_t capacity, size_t *count) {
+    return is_whole_session(path) && llama_state_load_file(ctx, path, tokens, capacity, count);
+}
+
+static const char *gguf_array_text(const gguf_context *gguf, int64_t key, size_t index) {
+    if (gguf_get_arr_type(gguf, key) != GGUF_TYPE_STRING || index >= gguf_get_arr_n(gguf, key))
+        throw std::out_of_range("the key holds no text at that index");
+    return gguf_get_arr_str(gguf, key, index);
+}
+
+static void gguf_set_array(gguf_context *gguf, const char *key, gguf_type type, const void *data, size_t count) {
+    static constexpr size_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    const size_t has = current->sizes[3], item = sizes[type];
+    if (!item || !data) throw std::invalid_argument("type must be a number type, and data not NULL");
+    if (has != unknown_size && count > has / item) throw std::invalid_argument("data holds fewer than n items");
+    gguf_set_arr_data(gguf, key, type, data, count);
+}
+
+static void gguf_meta_data(const gguf_context *gguf, void *data) {
+    if (!data || current->sizes[1] < gguf_get_meta_size(gguf))
+        throw std::invalid_argument("data is shorter than gguf_get_meta_size(ctx)");
+    gguf_get_meta_data(gguf, data);
 }
 
 static size_t set_state_data(llama_context *ctx, const uint8_t *src) {
@@ -385,7 +478,7 @@ static llama_model *init_from_user(gguf_context *metadata, llama_model_set_tenso
 // ---------------------------------------------------------------- fork
 
 // No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it.
-static std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &attachments_mutex, &log_mutex};
+static std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &adapters_mutex, &attachments_mutex, &log_mutex};
 
 static void lock_all() {
     for (std::mutex *one : all_mutexes) one->lock();
@@ -439,6 +532,13 @@ static void take_over() {
 #define ggml_threadpool_new llamacffi::threadpool_new
 #define llama_opt_init llamacffi::opt_init
 #define llama_state_set_data llamacffi::state_set_data
+#define llama_state_load_file llamacffi::state_load_file
+#define llama_load_session_file llamacffi::state_load_file
+#define llama_set_adapters_lora llamacffi::set_adapters
+#define llama_adapter_lora_free llamacffi::adapter_free
+#define gguf_get_arr_str llamacffi::gguf_array_text
+#define gguf_set_arr_data llamacffi::gguf_set_array
+#define gguf_get_meta_data llamacffi::gguf_meta_data
 #define llama_encode llamacffi::encode
 #define llama_process llamacffi::process
 #define llama_sampler_apply llamacffi::sampler_apply

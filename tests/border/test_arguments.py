@@ -60,7 +60,7 @@ def declared_parameters(function: str) -> list[str]:
 
     cffi's own types know nothing of const.
     """
-    inside = functions[function].__doc__.splitlines()[-1].split("(", 1)[1].rstrip(";").rstrip(")")
+    inside = functions[function].__doc__.splitlines()[0].split("(", 1)[1].rstrip(";").rstrip(")")
     return [part.strip() for part in re.split(r",(?![^()]*\))", inside)]
 
 

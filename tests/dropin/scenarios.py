@@ -113,7 +113,8 @@ def streaming() -> Any:
 
 @scenario
 def chat() -> Any:
-    return facts(SHARED.create_chat_completion(MESSAGES, max_tokens=16, temperature=0.0))
+    """The model's own template, which is in its file, formats the messages."""
+    return [SHARED.chat_format, facts(SHARED.create_chat_completion(MESSAGES, max_tokens=16, temperature=0.0))]
 
 
 @scenario
@@ -305,7 +306,7 @@ OVERRIDES: dict[str, bool | int | float | str] = {
     "tokenizer.ggml.add_bos_token": True,
     "llama.context_length": 1234,
     "llama.attention.layer_norm_rms_epsilon": 0.01,
-    "tokenizer.ggml.pre": "gpt-2",
+    "tokenizer.ggml.pre": "qwen2",
 }
 
 
@@ -315,7 +316,7 @@ def kv_overrides() -> Any:
     told = []
     for given in (*({key: value} for key, value in OVERRIDES.items()), OVERRIDES):
         llama = made(kv_overrides=given, n_ctx=64)
-        tokens = llama.tokenize(b"In 2024 it's 12345")
+        tokens = llama.tokenize(b"it's  a   test\n\n\nDon'T")
         llama.eval(tokens)
         told.append([list(given), llama._model.n_ctx_train(), tokens, logits(llama)])
         llama.close()
@@ -386,6 +387,99 @@ def reopening() -> Any:
 def resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# ---------------------------------------------------------------- the low-level module by itself
+
+
+def batches(context: Any) -> list[Any]:
+    """Batches of NumPy's tokens, of arrays of one's own, and of llama.cpp's, changed and copied."""
+    tokens = np.array([504, 3575, 282], np.int32)
+    pointer = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+    told = [low_level.llama_decode(context, low_level.llama_batch_get_one(pointer, 3))]
+    sequence = (low_level.llama_seq_id * 1)(1)
+    sequences = (ctypes.POINTER(low_level.llama_seq_id) * 3)(*[ctypes.cast(sequence, low_level.llama_token_p)] * 3)
+    own = low_level.llama_batch(
+        n_tokens=3,
+        token=(low_level.llama_token * 3)(*tokens.tolist()),
+        pos=(low_level.llama_pos * 3)(0, 1, 2),
+        n_seq_id=(ctypes.c_int32 * 3)(1, 1, 1),
+        seq_id=sequences,
+        logits=(ctypes.c_int8 * 3)(0, 0, 1),
+    )
+    told.append(low_level.llama_decode(context, own))
+    made = low_level.llama_batch_init(8, 0, 2)
+    made.n_tokens, made.token[0], made.pos[0], made.n_seq_id[0], made.logits[0] = 1, 504, 3, 1, True
+    made.seq_id[0][0] = 0
+    told.append(low_level.llama_decode(context, made))
+    low_level.llama_batch_free(low_level.llama_batch.from_buffer_copy(made))
+    return told
+
+
+def samplers_of_a_chain(context: Any) -> list[Any]:
+    """A sampler by what was returned, by its chain, by reference and by a pointer to what it points to."""
+    chain = low_level.llama_sampler_chain_init(low_level.llama_sampler_chain_default_params())
+    low_level.llama_sampler_chain_add(chain, low_level.llama_sampler_init_greedy())
+    first = low_level.llama_sampler_chain_get(chain, 0)
+    given = (chain, first, ctypes.byref(chain.contents), ctypes.pointer(first.contents))
+    told = [low_level.llama_sampler_name(sampler).decode() for sampler in given]
+    told.append(low_level.llama_sampler_sample(chain, context, -1))
+    low_level.llama_sampler_free(low_level.llama_sampler_chain_remove(chain, 0))
+    low_level.llama_sampler_free(chain)
+    return told
+
+
+def states(context: Any) -> list[Any]:
+    """The state by a cast pointer, and a session file with the tokens beside it."""
+    size = low_level.llama_state_get_size(context)
+    buffer = (ctypes.c_uint8 * size)()
+    written = low_level.llama_state_get_data(context, ctypes.cast(buffer, ctypes.POINTER(ctypes.c_uint8)), size)
+    read = low_level.llama_state_set_data(context, buffer, written)
+    path, tokens, count = os.fsencode(FOLDER / "session"), (low_level.llama_token * 64)(5, 6, 7), ctypes.c_size_t()
+    saved = low_level.llama_state_save_file(context, path, tokens, 3)
+    loaded = low_level.llama_state_load_file(context, path, tokens, 64, ctypes.byref(count))
+    return [written == read, saved, loaded, count.value, tokens[:3]]
+
+
+def texts(model: Any, vocab: Any) -> list[Any]:
+    """Buffers with room, and none, where C answers the room that it needs."""
+    buffer = ctypes.create_string_buffer(256)
+    messages = (low_level.llama_chat_message * 1)(low_level.llama_chat_message(b"user", b"hello"))
+    tokens = (low_level.llama_token * 2)(504, 3575)
+    names = (ctypes.c_char_p * 4)()
+    return [
+        low_level.llama_model_desc(model, buffer, ctypes.sizeof(buffer)),
+        low_level.llama_model_meta_val_str(model, b"general.architecture", buffer, 256),
+        buffer.value.decode(),
+        low_level.llama_model_meta_val_str(model, b"no such key", buffer, 256),
+        low_level.llama_chat_apply_template(b"chatml", messages, 1, True, None, 0),
+        low_level.llama_chat_apply_template(b"chatml", messages, 1, True, buffer, 256),
+        low_level.llama_chat_builtin_templates(names, 4) > 4,
+        low_level.llama_tokenize(vocab, b"hi there", 8, None, 0, True, True),
+        low_level.llama_detokenize(vocab, tokens, 2, buffer, 256, False, False),
+    ]
+
+
+@scenario
+def low_level_calls() -> Any:
+    """What code for ctypes may write, in the ways in which it is written."""
+    model = low_level.llama_model_load_from_file(os.fsencode(MODEL), low_level.llama_model_default_params())
+    params = low_level.llama_context_default_params()
+    params.n_ctx, params.n_seq_max, params.n_threads, params.n_threads_batch = 64, 2, 1, 1
+    context = low_level.llama_init_from_model(model, params)
+    told = [
+        low_level.llama_n_ctx(ctypes.c_void_p(context)),
+        batches(context),
+        samplers_of_a_chain(context),
+        states(context),
+        texts(model, low_level.llama_model_get_vocab(model)),
+        low_level.llama_set_adapters_lora(context, None, 0, None),
+        low_level.llama_memory_seq_rm(low_level.llama_get_memory(context), 0, -1, -1),
+    ]
+    low_level.llama_set_abort_callback(context, low_level.ggml_abort_callback(0), None)
+    low_level.llama_free(context)
+    low_level.llama_model_free(model)
+    return told
 
 
 # ---------------------------------------------------------------- samplers of one's own

@@ -1,0 +1,71 @@
+"""The four kinds of GGUF file that the harness damages, all made from the tiny model or with the `gguf` package."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import gguf
+import numpy as np
+import tiny_model
+
+CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
+ALIGNMENT = 32
+RANK = 4
+
+
+def write_model(path: Path) -> Path:
+    return tiny_model.write(path)
+
+
+def write_vocabulary(path: Path) -> Path:
+    """Cut the tensors off the tiny model."""
+    contents = tiny_model.write(path).read_bytes()
+    start = gguf.GGUFReader(path).tensors[0].field.offset
+    path.write_bytes(contents[:8] + struct.pack("<Q", 0) + contents[16:start])
+    return path
+
+
+def write_model_with_template(path: Path) -> Path:
+    """Add a chat template behind the tiny model's metadata."""
+    contents = tiny_model.write(path).read_bytes()
+    reader = gguf.GGUFReader(path)
+    start = reader.tensors[0].field.offset
+    pairs = struct.unpack_from("<Q", contents, 16)[0]
+    head = contents[:16] + struct.pack("<Q", pairs + 1) + contents[24:start] + template_pair() + tensor_table(reader)
+    padding = bytes(-len(head) % ALIGNMENT)
+    path.write_bytes(head + padding + contents[reader.data_offset :])
+    return path
+
+
+def template_pair() -> bytes:
+    key, value = gguf.Keys.Tokenizer.CHAT_TEMPLATE.encode(), CHAT_TEMPLATE.encode()
+    return b"".join([struct.pack("<Q", len(key)), key, struct.pack("<IQ", 8, len(value)), value])
+
+
+def tensor_table(reader: gguf.GGUFReader) -> bytes:
+    return b"".join(part.tobytes() for tensor in reader.tensors for part in tensor.field.parts)
+
+
+def write_adapter(path: Path) -> Path:
+    """Write a LoRA adapter for the tiny model's queries."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 2.0)
+    random, width = np.random.default_rng(7), tiny_model.Shape().width
+    for half, size in {"lora_a": (RANK, width), "lora_b": (width, RANK)}.items():
+        writer.add_tensor(f"blk.0.attn_q.weight.{half}", random.normal(size=size).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+KINDS = {
+    "model": write_model,
+    "vocabulary": write_vocabulary,
+    "template": write_model_with_template,
+    "adapter": write_adapter,
+}
