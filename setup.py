@@ -14,10 +14,12 @@ import subprocess
 import sys
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE / "build" / "native"
+LICENCE = HERE / "third_party" / "llama.cpp" / "LICENSE"
 NEEDS_SOURCE = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install", "sdist"}
 
 
@@ -33,7 +35,7 @@ def find_source() -> pathlib.Path:
     fetch = load_fetch()
     try:
         source = fetch.source_dir()
-        shutil.copyfile(source / "LICENSE", HERE / "third_party" / "llama.cpp" / "LICENSE")
+        shutil.copyfile(source / "LICENSE", LICENCE)
     except (RuntimeError, OSError) as error:
         raise SystemExit(f"llamacffi: {error}") from None
     return source
@@ -101,11 +103,21 @@ class BuildNative(build_ext):
             copy.with_suffix(".new").replace(copy)
 
 
+class WheelWithLicences(bdist_wheel):
+    """pip asks for the metadata before the source is there, and llama.cpp's licence with it: put it in at the end."""
+
+    def write_wheelfile(self, wheelfile_base, *arguments, **options):
+        super().write_wheelfile(wheelfile_base, *arguments, **options)
+        target = pathlib.Path(wheelfile_base) / "licenses" / LICENCE.relative_to(HERE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(LICENCE, target)
+
+
 if NEEDS_SOURCE & set(sys.argv):
     find_source()
 
 setup(
     ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=True)],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_ext": BuildNative, "bdist_wheel": WheelWithLicences},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )
