@@ -121,6 +121,25 @@ static bool check_candidates(const call &c) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
+// llama_attach_threadpool, llama_detach_threadpool: the pool that the context lets go of is paused, which a context
+// that computes with it would not survive. Both keep the GIL, so that none can begin meanwhile.
+static bool check_pools_idle(const call &c) {
+    const parameter &row = c.parameters()[0];
+    const handle *busy = handles.find(c.addresses[0]);
+    if (busy && busy->depth) return refuse_busy(c, row, *busy);
+    busy = nullptr;
+    for (const attachment &own : attachments) {
+        if (own.context != c.addresses[0] || own.slot >= 0) continue;
+        for (const attachment &other : attachments) {
+            const handle *context = other.address == own.address ? handles.find(other.context) : nullptr;
+            if (context && context->computing) busy = context;
+        }
+    }
+    if (!busy) return true;
+    PyErr_Format(LlamaError, "%s has a thread pool that another context is computing with", subject(c, row).c_str());
+    return false;
+}
+
 // Give up what a freed handle keeps, and what the samplers keep that go with a chain.
 static void release_kept(call &c, const void *address) {
     const handle *freed = handles.find(address);
@@ -151,6 +170,9 @@ static inline bool before(call &c) {
     }
     if constexpr (is(what, "llama_sampler_apply")) {
         if (!check_candidates(c)) return false;
+    }
+    if constexpr (is(what, "llama_attach_threadpool") || is(what, "llama_detach_threadpool")) {
+        if (!check_pools_idle(c)) return false;
     }
     if constexpr (needs_chain(what)) {
         if (!check_chain(c)) return false;

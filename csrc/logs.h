@@ -11,6 +11,7 @@
 #include <string>
 
 #include "call.h"
+#include "engine/threads.h"
 
 namespace llamacffi {
 
@@ -37,6 +38,7 @@ static void keep_error(const char *text) {
 }
 
 static void log_sink(ggml_log_level level, const char *text, void *) {
+    if (unasked && level == GGML_LOG_LEVEL_DEBUG) return;
     if (level != GGML_LOG_LEVEL_CONT) last_level = level;
     if (last_level == GGML_LOG_LEVEL_ERROR) keep_error(text);
     log_target to;

@@ -152,6 +152,12 @@ static PyObject *set_last_error(PyObject *, PyObject *text) {
     return none();
 }
 
+static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
+    const char *root = "";
+    if (!PyArg_ParseTuple(arguments, "|s", &root)) return nullptr;
+    return PyLong_FromLong(usable_cpus(root));
+}
+
 static PyObject *after_fork(PyObject *, PyObject *) {
     after_fork_in_child();
     return none();
@@ -180,6 +186,8 @@ static PyMethodDef own_functions[] = {
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
+    {"usable_cpus", count_usable_cpus, METH_VARARGS,
+     "usable_cpus(root='')\n--\n\nCount the CPUs that this process may use; `root` stands before the paths read."},
     {nullptr, nullptr, 0, nullptr},
 };
 

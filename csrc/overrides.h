@@ -12,6 +12,8 @@
 #include <unordered_set>
 
 #include "callbacks.h"
+#include "engine/cpus.h"
+#include "engine/threads.h"
 #include "guard.h"
 #include "logs.h"
 
@@ -94,6 +96,7 @@ static void set_abort_callback(llama_context *ctx, ggml_abort_callback callback,
 static void free_context(llama_context *ctx) {
     llama_model *model = ctx ? const_cast<llama_model *>(llama_get_model(ctx)) : nullptr;
     llama_free(ctx);
+    remove_threads(ctx);
     detach([&](const attachment &a) { return a.context == ctx; });
     remove_context(model);
     forget_adapters(ctx);
@@ -115,12 +118,16 @@ static llama_context *init_from_model(llama_model *model, llama_context_params p
         throw std::invalid_argument("type_k or type_v is no ggml_type that a cache can have");
     if (params.n_samplers && (!params.samplers || params.n_samplers > llama_max_parallel_sequences()))
         throw std::invalid_argument("samplers must hold n_samplers items");
+    const int most = most_threads(), wanted = params.n_threads, wanted_batch = params.n_threads_batch;
+    params.n_threads = limited(wanted, most);
+    params.n_threads_batch = limited(wanted_batch, most);
     auto state = std::make_unique<abort_state>(abort_state{params.abort_callback, params.abort_callback_data});
     params.abort_callback = abort_hook;
     params.abort_callback_data = state.get();
     llama_context *ctx = llama_init_from_model(model, params);
     if (!ctx) return nullptr;
     add_context(model);
+    add_threads(ctx, wanted, wanted_batch, most);
     for (size_t i = 0; i < params.n_samplers; ++i) attach(ctx, params.samplers[i].seq_id, params.samplers[i].sampler);
     {
         const std::lock_guard<std::mutex> lock(abort_mutex);
@@ -134,13 +141,13 @@ static llama_context *init_from_model(llama_model *model, llama_context_params p
 // ---------------------------------------------------------------- what contexts use without owning it
 
 static void attach_threadpool(llama_context *ctx, ggml_threadpool_t pool, ggml_threadpool_t pool_batch) {
-    llama_attach_threadpool(ctx, pool, pool_batch);
+    attach_user_pool(ctx, pool, pool_batch);
     attach(ctx, -1, pool);
     attach(ctx, -2, pool_batch);
 }
 
 static void detach_threadpool(llama_context *ctx) {
-    llama_detach_threadpool(ctx);
+    detach_user_pool(ctx);
     attach(ctx, -1, nullptr);
     attach(ctx, -2, nullptr);
 }
@@ -281,8 +288,14 @@ static void require_encoder(const llama_context *ctx) {
         throw std::invalid_argument("the model of ctx has no encoder: use llama_decode()");
 }
 
+static int32_t decode(llama_context *ctx, llama_batch batch) {
+    prepare_threads(ctx);
+    return llama_decode(ctx, batch);
+}
+
 static int32_t encode(llama_context *ctx, llama_batch batch) {
     require_encoder(ctx);
+    prepare_threads(ctx);
     return llama_encode(ctx, batch);
 }
 
@@ -290,6 +303,7 @@ static int32_t process(llama_context *ctx, llama_process_type type, llama_batch_
     if (type != LLAMA_PROCESS_TYPE_ENCODE && type != LLAMA_PROCESS_TYPE_DECODE)
         throw std::invalid_argument("type is no llama_process_type");
     if (type == LLAMA_PROCESS_TYPE_ENCODE) require_encoder(ctx);
+    prepare_threads(ctx);
     return llama_process(ctx, type, batch);
 }
 
@@ -482,9 +496,11 @@ static std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &adapters
 
 static void lock_all() {
     for (std::mutex *one : all_mutexes) one->lock();
+    lock_threads();
 }
 
 static void unlock_all() {
+    unlock_threads();
     for (std::mutex *one : all_mutexes) one->unlock();
 }
 
@@ -493,11 +509,13 @@ static void unlock_all() {
 static void after_fork_in_child() {
     static constexpr function fork{{kind::VOID, 0, 0, false, ""}, "os.fork", "", nullptr, 0, 0, false, false};
     forget_users();
+    forget_threads();
     std::vector<attachment> all;
     all.swap(attachments);
     for (const attachment &one : all) {
         if (one.slot < 0)
-            llama_detach_threadpool(static_cast<llama_context *>(const_cast<void *>(one.context)));
+            forget_user_pool(static_cast<llama_context *>(const_cast<void *>(one.context)),
+                             static_cast<ggml_threadpool *>(const_cast<void *>(one.address)));
         else
             attachments.push_back(one);
     }
@@ -539,6 +557,10 @@ static void take_over() {
 #define gguf_get_arr_str llamacffi::gguf_array_text
 #define gguf_set_arr_data llamacffi::gguf_set_array
 #define gguf_get_meta_data llamacffi::gguf_meta_data
+#define llama_set_n_threads llamacffi::set_n_threads
+#define llama_supports_gpu_offload llamacffi::supports_gpu_offload
+#define ggml_backend_rpc_add_server llamacffi::rpc_add_server
+#define llama_decode llamacffi::decode
 #define llama_encode llamacffi::encode
 #define llama_process llamacffi::process
 #define llama_sampler_apply llamacffi::sampler_apply

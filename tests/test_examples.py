@@ -50,7 +50,8 @@ CAPABILITIES_IN_C = """
 #include "llama.h"
 int main(void) {
     printf("mmap: %d\\nmlock: %d\\n", llama_supports_mmap(), llama_supports_mlock());
-    printf("gpu_offload: %d\\ndevices: %d\\n", llama_supports_gpu_offload(), (int) llama_max_devices());
+    printf("gpu_offload: %d\\n", ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) != NULL);
+    printf("devices: %d\\n", (int) llama_max_devices());
     printf("features: %s\\n", llama_print_system_info());
 }
 """

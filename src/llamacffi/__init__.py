@@ -7,6 +7,7 @@ of the same extension, for code that works with cdata.
 from __future__ import annotations
 
 from llamacffi._native import LlamaAssertionError, LlamaError, LlamaValueError, ffi, last_error, lib
+from llamacffi._native import usable_cpus as _usable_cpus
 
 __all__ = [
     "LlamaAssertionError",
@@ -18,6 +19,7 @@ __all__ = [
     "last_error",
     "lib",
     "log_to",
+    "usable_cpus",
 ]
 
 TYPE_CHECKING = False
@@ -38,6 +40,19 @@ def __getattr__(name: str) -> object:
 
         return log_to
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def usable_cpus() -> int:
+    """Count the CPUs that this process may use, which is the most threads that a context computes with.
+
+    These are the CPUs of its affinity mask, and no more of them than the CPU quota of its cgroup (v1 or v2) pays for in
+    full. Contexts are limited to what it is when they are made; the environment variable `LLAMACFFI_MAX_THREADS` sets
+    another limit, which this function does not tell.
+
+    Returns:
+        A number from 1.
+    """
+    return int(_usable_cpus())
 
 
 def install_as_llama_cpp() -> None:

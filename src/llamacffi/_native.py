@@ -12,6 +12,7 @@ from llamacffi._llama import (
     last_error,
     lib,
     set_last_error,
+    usable_cpus,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "last_error",
     "lib",
     "set_last_error",
+    "usable_cpus",
 ]
