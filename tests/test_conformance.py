@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkout import PROGRAMS, vocabulary_folder
-from children import run
 
 from llamacffi import llama_cpp
+from support.checkout import PROGRAMS, vocabulary_folder
+from support.processes import run
 
 SEPARATOR = b"\n__ggml_vocab_test__\n"
 PROMPT = "<|im_start|>user\nTell me about the llama, please.<|im_end|>\n<|im_start|>assistant\n"

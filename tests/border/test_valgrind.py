@@ -13,11 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from checkout import LIBRARIES, ROOT, source, static_library
-from children import run
 
 import llamacffi
-from llamacffi import _llama  # type: ignore[attr-defined]
+from support.checkout import LIBRARIES, ROOT, source, static_library
+from support.processes import run
 
 # Each path of the border once or a few times: taken, refused, thrown, called back. NumPy's import would take most of
 # the time, so the buffers are those of the standard library.
@@ -89,7 +88,7 @@ assert llama_cpp.llama_model_load_from_file("/no/such/file", llama_cpp.llama_mod
 print("done", len(seen))
 """
 
-EXTENSION = Path(_llama.__file__).name
+EXTENSION = "_llama.abi3.so"
 
 
 def tool(name: str) -> str:
@@ -122,7 +121,12 @@ def portable_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(Path(llamacffi.__file__).parent, package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     objects = (ROOT / "build" / "native" / "CMakeFiles" / "_llama.dir").rglob("*.o")
     others = [static_library(name) for name in LIBRARIES if name != "ggml-cpu"]
-    archives = ["-Wl,--start-group", portable_ggml_cpu(folder / "build"), *others, "-Wl,--end-group"]
+    archives: list[str | Path] = [
+        "-Wl,--start-group",
+        portable_ggml_cpu(folder / "build"),
+        *others,
+        "-Wl,--end-group",
+    ]
     build("c++", "-shared", "-o", package / EXTENSION, *objects, *archives, "-lpthread", "-ldl", "-lm")
     return folder
 
@@ -144,7 +148,7 @@ def test_valgrind_finds_no_error_with_a_frame_of_ours(portable_package: Path, ti
     """CPython's own allocator hides what it hands out, hence PYTHONMALLOC."""
     report = tmp_path / "report.xml"
     valgrind = ["valgrind", "--leak-check=full", "--show-leak-kinds=definite", "--xml=yes", f"--xml-file={report}"]
-    command = [*valgrind, "--num-callers=40", sys.executable, "-c", SCRIPT, tiny_path]
+    command: list[str | Path] = [*valgrind, "--num-callers=40", sys.executable, "-c", SCRIPT, tiny_path]
     environment = {**os.environ, "PYTHONMALLOC": "malloc", "PYTHONPATH": str(portable_package)}
     ended = run(*command, env=environment)
     assert ended.returncode == 0, ended.stderr
