@@ -229,7 +229,7 @@ class Life:
     """A function to make a callback of, and a way to tell whether it lives."""
 
     def __init__(self, answer: object = None) -> None:
-        self.calls: list[object] = []
+        self.calls: list[tuple[object, ...]] = []
         calls = self.calls
 
         def function(*given: object) -> object:
@@ -330,23 +330,21 @@ def test_a_progress_callback_is_gone_after_it_cancelled_the_load(tiny_path: Path
     assert not life.lasts
 
 
-def test_a_sampler_s_functions_live_until_it_is_freed() -> None:
-    life = Life()
-    sampler = user_sampler(accept=life.handed_over())
-    assert life.lasts
-    llama_cpp.llama_sampler_accept(sampler, 5)
-    assert [given[1:] for given in life.calls] == [(5,)]  # type: ignore[index]
-    llama_cpp.llama_sampler_free(sampler)
-    assert not life.lasts
+OWNERS: dict[str, Callable[[Any], Any]] = {
+    "the sampler": lambda sampler: sampler,
+    "its chain": chain_of,
+    "the chain of its chain": lambda sampler: chain_of(chain_of(sampler)),
+}
 
 
-def test_a_sampler_s_functions_live_until_its_chain_is_freed() -> None:
+@pytest.mark.parametrize("owner", OWNERS)
+def test_a_sampler_s_functions_live_until_their_owner_is_freed(owner: str) -> None:
     life = Life()
-    chain = chain_of(user_sampler(accept=life.handed_over()))
+    freed = OWNERS[owner](user_sampler(accept=life.handed_over()))
     assert life.lasts
-    llama_cpp.llama_sampler_accept(chain, 5)
-    assert life.calls
-    llama_cpp.llama_sampler_free(chain)
+    llama_cpp.llama_sampler_accept(freed, 5)
+    assert [given[1:] for given in life.calls] == [(5,)]
+    llama_cpp.llama_sampler_free(freed)
     assert not life.lasts
 
 
@@ -359,14 +357,6 @@ def test_a_sampler_s_functions_live_on_when_it_is_taken_out_of_its_chain() -> No
     llama_cpp.llama_sampler_accept(sampler, 5)
     assert life.calls
     llama_cpp.llama_sampler_free(sampler)
-    assert not life.lasts
-
-
-def test_a_sampler_s_functions_are_gone_with_the_chain_of_its_chain() -> None:
-    life = Life()
-    outer = chain_of(chain_of(user_sampler(accept=life.handed_over())))
-    assert life.lasts
-    llama_cpp.llama_sampler_free(outer)
     assert not life.lasts
 
 
