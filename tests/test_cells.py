@@ -52,7 +52,7 @@ def test_what_kills_the_child_fails_alone_and_the_rest_goes_on() -> None:
 
 
 def test_after_what_breaks_the_engine_it_is_said() -> None:
-    assert outcomes([job("stop_decoding")]) == {"stop_decoding": f"{told(None)}, and decoding afterwards {told(-1)}"}
+    assert outcomes([job("stop_decoding")]) == {"stop_decoding": f"decoding afterwards {told(-1)}: {told(None)}"}
 
 
 def test_the_end_of_the_child_is_part_of_the_outcome() -> None:
@@ -99,7 +99,8 @@ def test_the_stated_outcome_passes(decorator: Any, outcome: str) -> None:
         (returns(1), told(True)),
         (returns(1), told(2)),
         (returns(None), SAID),
-        (returns(None), f"{told(None)}, and decoding afterwards {told(-1)}"),
+        (returns(None), f"decoding afterwards {told(-1)}: {told(None)}"),
+        (refused(LlamaValueError, NAMED), f"decoding afterwards {told(-1)}: {SAID}"),
         (refused(LlamaValueError, NAMED), told(None)),
         (refused(LlamaError, NAMED), SAID),
         (refused(LlamaValueError, r"llama_n_batch\(\): "), SAID),

@@ -120,7 +120,10 @@ def outcomes(jobs: Sequence[Job]) -> Outcomes:
 
 
 def _of_one_child(jobs: list[Job]) -> Outcomes:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])),
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "jobs").write_bytes(pickle.dumps(jobs))

@@ -67,7 +67,7 @@ def do(job: Job) -> str:
     if job.alone:
         return found
     after = _clean_up(provided)
-    return found if after == told(0) else f"{found}, and decoding afterwards {after}"
+    return found if after == told(0) else f"decoding afterwards {after}: {found}"
 
 
 def _function(job: Job) -> Callable[..., object]:
