@@ -18,15 +18,10 @@ from support.objects import adapter_of, chain_of, context_of, decode, floats, lo
 # ---------------------------------------------------------------- models and contexts
 
 
-@refused(LlamaValueError, r"llama_model_free\(\): model .+ that llama_model_free\(\) has freed")
-def test_a_model_is_not_freed_twice(model: Any) -> None:
-    llama.llama_model_free(model)
-    llama.llama_model_free(model)
-
-
-@refused(LlamaValueError, r"llama_model_free\(\): model .+ that llama_free_model\(\) has freed")
-def test_a_model_is_not_freed_twice_by_two_names(model: Any) -> None:
-    llama.llama_free_model(model)
+@pytest.mark.parametrize("name", ["llama_model_free", "llama_free_model"])
+@refused(LlamaValueError, lambda name: rf"llama_model_free\(\): model .+ that {name}\(\) has freed")
+def test_a_model_is_not_freed_twice_by_any_name(name: str, model: Any) -> None:
+    getattr(llama, name)(model)
     llama.llama_model_free(model)
 
 

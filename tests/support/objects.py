@@ -65,9 +65,11 @@ def busy(ctx: Any) -> Iterator[list[int]]:
     thread = threading.Thread(target=lambda: results.append(decode(ctx)))
     thread.start()
     assert entered.wait(20)
-    yield results
-    go_on.set()
-    thread.join(20)
+    try:
+        yield results
+    finally:
+        go_on.set()
+        thread.join(20)
 
 
 def logits_of(ctx: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
