@@ -417,9 +417,15 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def heed_ctrl_c() -> None:
+    """A process that a shell started in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @alone
 @returns((0, 0))
 def test_ctrl_c_ends_a_long_decode_and_the_context_goes_on(folder: Path) -> object:
+    heed_ctrl_c()
     deep = load(tiny_model.write(folder / "deep.gguf", tiny_model.Shape(layers=8, width=64)))
     sizes = {"n_ctx": 4096, "n_batch": 4096, "n_ubatch": 32}
     ctx, fresh = context_of(deep, **sizes), context_of(deep, **sizes)
@@ -454,6 +460,7 @@ class Reading(logging.Handler):
 @alone
 @returns(True)
 def test_ctrl_c_ends_a_model_load_and_a_model_can_be_loaded_again(folder: Path) -> bool:
+    heed_ctrl_c()
     deep = tiny_model.write(folder / "deep.gguf", tiny_model.Shape(layers=300))
     reading, logger = Reading(), logging.getLogger("watched")
     logger.addHandler(reading)
