@@ -1,7 +1,6 @@
 """The interpreter ends well whatever is alive: objects, daemon threads in C, __del__ methods, callbacks.
 
-Each test leaves something behind in a process of its own, which ends then. What races may come out well once, so it
-is left behind three times.
+Each test leaves something behind in a process of its own, which ends then.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ from support.objects import (
     user_sampler,
 )
 
-pytestmark = [alone, pytest.mark.parametrize("turn", range(3))]
+pytestmark = alone
+three_times = pytest.mark.parametrize("turn", range(3))  # what races may come out well once
 
 kept: list[object] = []  # what lives until this module goes
 
@@ -62,13 +62,13 @@ def decode_again(ctx: Any) -> None:
 
 
 @returns(None)
-def test_live_objects(turn: int, ctx: Any) -> None:
+def test_live_objects(ctx: Any) -> None:
     decode(ctx)
     kept.append(chain_of(llama.llama_sampler_init_greedy()))
 
 
 @returns(None)
-def test_every_kind_of_object_alive(turn: int, model: Any, ctx: Any) -> None:
+def test_every_kind_of_object_alive(model: Any, ctx: Any) -> None:
     adapter, pool = adapter_of(model), pool_of(2)
     use_adapter(ctx, adapter)
     llama.llama_attach_threadpool(ctx, pool, None)
@@ -76,22 +76,22 @@ def test_every_kind_of_object_alive(turn: int, model: Any, ctx: Any) -> None:
 
 
 @returns(None)
-def test_a_freed_model_whose_context_lives(turn: int, model: Any) -> None:
+def test_a_freed_model_whose_context_lives(model: Any) -> None:
     llama.llama_model_free(model)
 
 
 @returns(None)
-def test_a_callback_for_logs(turn: int) -> None:
+def test_a_callback_for_logs() -> None:
     llama.llama_log_set(llama.llama_log_callback(lambda *given: None), None)
 
 
 @returns(None)
-def test_a_callback_in_a_context(turn: int, ctx: Any) -> None:
+def test_a_callback_in_a_context(ctx: Any) -> None:
     abort_with(ctx, lambda data: False)
 
 
 @returns(None)
-def test_a_sampler_of_the_user_s(turn: int) -> None:
+def test_a_sampler_of_the_user_s() -> None:
     kept.append(chain_of(user_sampler(free=print)))
 
 
@@ -99,7 +99,7 @@ def test_a_sampler_of_the_user_s(turn: int) -> None:
 
 
 @returns(None)
-def test_del_methods_that_free(turn: int) -> None:
+def test_del_methods_that_free() -> None:
     class Owner:
         other: Owner
 
@@ -117,7 +117,7 @@ def test_del_methods_that_free(turn: int) -> None:
 
 
 @returns(None)
-def test_del_methods_that_decode(turn: int, ctx: Any) -> None:
+def test_del_methods_that_decode(ctx: Any) -> None:
     class User:
         def __del__(self) -> None:
             decode(ctx)
@@ -127,18 +127,20 @@ def test_del_methods_that_decode(turn: int, ctx: Any) -> None:
 
 
 @returns(None)
-def test_a_function_at_exit(turn: int, model: Any, ctx: Any) -> None:
+def test_a_function_at_exit(model: Any, ctx: Any) -> None:
     atexit.register(lambda: (decode(ctx), llama.llama_free(ctx), llama.llama_model_free(model)))
 
 
 # ---------------------------------------------------------------- daemon threads
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_that_decodes(turn: int, ctx: Any) -> None:
     keep_at_it(lambda: decode_again(ctx))
 
 
+@three_times
 @returns(None)
 def test_daemon_threads_that_decode_in_contexts_of_one_model(turn: int, model: Any) -> None:
     for _ in range(3):
@@ -146,18 +148,21 @@ def test_daemon_threads_that_decode_in_contexts_of_one_model(turn: int, model: A
         keep_at_it(lambda context=context: decode_again(context))  # type: ignore[misc]
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_whose_model_was_freed(turn: int, model: Any, ctx: Any) -> None:
     keep_at_it(lambda: decode_again(ctx))
     llama.llama_model_free(model)
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_with_an_abort_callback(turn: int, ctx: Any) -> None:
     abort_with(ctx, lambda data: False)
     keep_at_it(lambda: decode_again(ctx))
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_with_a_sampler_of_the_user_s(turn: int, ctx: Any) -> None:
     decode(ctx)
@@ -165,12 +170,14 @@ def test_a_daemon_thread_with_a_sampler_of_the_user_s(turn: int, ctx: Any) -> No
     keep_at_it(lambda: llama.llama_sampler_sample(chain, ctx, -1))
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_that_loads_with_a_progress_callback(turn: int) -> None:
     callback = llama.llama_progress_callback(lambda progress, data: True)
     keep_at_it(lambda: llama.llama_model_free(load(progress_callback=callback)))
 
 
+@three_times
 @returns(None)
 def test_a_daemon_thread_and_a_del_that_frees_its_context(turn: int, ctx: Any) -> None:
     class Owner:
@@ -182,6 +189,7 @@ def test_a_daemon_thread_and_a_del_that_frees_its_context(turn: int, ctx: Any) -
     keep_at_it(lambda: decode_again(ctx))
 
 
+@three_times
 @returns(None)
 def test_daemon_threads_that_log_to_python(turn: int) -> None:
     llamacffi.log_to("quiet")
@@ -189,6 +197,7 @@ def test_daemon_threads_that_log_to_python(turn: int) -> None:
         keep_at_it(lambda: llama.llama_model_free(load()))
 
 
+@three_times
 @ends_with(3)
 def test_an_exit_status_is_kept(turn: int, ctx: Any) -> None:
     keep_at_it(lambda: decode_again(ctx))
