@@ -10,7 +10,7 @@ import pytest
 from llamacffi import llama_cpp as llama
 from support.cells import returns
 from support.compute_threads import Workers, most_threads
-from support.objects import context_of, decode
+from support.objects import abort_with, context_of, decode
 
 ROOM = 8  # more than any context here asks for
 TOKEN, PROMPT = (5,), (5, 6, 7)
@@ -37,6 +37,18 @@ def test_a_batch_ext_is_computed_with_the_pool_as_well(model: Any) -> object:
     batch = llama.llama_batch_ext_init(ctx)
     llama.llama_batch_ext_add_token(batch, 0, 5)
     return llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_DECODE, batch), workers.count()
+
+
+@returns((2, 0, True))
+def test_a_decode_that_was_aborted_leaves_a_pool_that_computes(model: Any) -> object:
+    """Its threads leave the graph together, wherever they are in it."""
+    workers = Workers()
+    ctx = context_with(model, 4)
+    decode(ctx)
+    made = workers.ids()
+    answers = iter([False] * 5 + [True])
+    abort_with(ctx, lambda data: next(answers, False))
+    return decode(ctx), decode(ctx), workers.ids() == made
 
 
 @returns((0, 0))
