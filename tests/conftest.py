@@ -1,39 +1,28 @@
-"""What the tests share: models, and C programs built against the static libraries that the extension was linked from.
+"""What the tests share as fixtures; support/ has what these are made of.
 
 The package under test is the installed one.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import LIBRARIES, source, static_library, vocabulary_folder
-from children import run
 
-from llamacffi import default_model, llama_cpp
+pytest.register_assert_rewrite("support")
+
+from llamacffi import default_model, llama_cpp  # noqa: E402
+from support import c_programs, gguf_files  # noqa: E402
+from support.checkout import vocabulary_folder  # noqa: E402
+from support.objects import context_of, load  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def c_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compile C code against the headers and the static libraries of the build; give the program's path."""
-
-    def build(code: str) -> Path:
-        folder = tmp_path_factory.mktemp("c_program")
-        (folder / "program.c").write_text(code)
-        includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml' / 'include'}"]
-        compiled = run(os.environ.get("CC", "cc"), "-c", "-w", *includes, "program.c", "-o", "program.o", cwd=folder)
-        assert compiled.returncode == 0, compiled.stderr
-        group = ["-Wl,--start-group", *map(static_library, LIBRARIES), "-Wl,--end-group"]
-        system = ["-lpthread", "-ldl", "-lm"]
-        linked = run(os.environ.get("CXX", "c++"), "program.o", "-o", "program", *group, *system, cwd=folder)
-        assert linked.returncode == 0, linked.stderr
-        return folder / "program"
-
-    return build
+    """Build a C program in a folder of its own."""
+    return lambda code: c_programs.build(code, tmp_path_factory.mktemp("c_program"))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +40,38 @@ def vocabulary() -> Path:
 @pytest.fixture(scope="session")
 def model(model_path: Path) -> Iterator[Any]:
     """The real model, loaded; no test may free it."""
-    loaded = llama_cpp.llama_model_load_from_file(os.fsencode(model_path), llama_cpp.llama_model_default_params())
+    yield from _loaded(model_path)
+
+
+@pytest.fixture(scope="session")
+def tiny_path() -> Path:
+    """A GGUF file of a random llama model."""
+    return gguf_files.shared()
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_path: Path) -> Iterator[Any]:
+    """The tiny model, loaded; no test may free it."""
+    yield from _loaded(tiny_path)
+
+
+def _loaded(path: Path) -> Iterator[Any]:
+    loaded = load(path)
     assert loaded
     yield loaded
     llama_cpp.llama_model_free(loaded)
+
+
+@pytest.fixture(scope="session")
+def vocab(tiny: Any) -> Any:
+    """The tiny model's vocabulary."""
+    return llama_cpp.llama_model_get_vocab(tiny)
+
+
+@pytest.fixture
+def context(tiny: Any) -> Iterator[Any]:
+    """A fresh context of the tiny model."""
+    made = context_of(tiny)
+    assert made
+    yield made
+    llama_cpp.llama_free(made)

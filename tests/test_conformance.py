@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkout import PROGRAMS, vocabulary_folder
-from children import run
 
 from llamacffi import llama_cpp
+from support.checkout import PROGRAMS, vocabulary_folder
+from support.objects import load
+from support.processes import output_of
 
 SEPARATOR = b"\n__ggml_vocab_test__\n"
 PROMPT = "<|im_start|>user\nTell me about the llama, please.<|im_end|>\n<|im_start|>assistant\n"
@@ -43,9 +44,7 @@ def tokenize(vocab: int, text: bytes) -> list[int]:
 
 @pytest.mark.parametrize("vocabulary", vocabularies(), ids=lambda path: path.stem.removeprefix("ggml-vocab-"))
 def test_tokens_are_upstreams_reference_tokens(vocabulary: Path) -> None:
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(os.fsencode(vocabulary), params)
+    model = load(vocabulary, vocab_only=True)
     vocab = llama_cpp.llama_model_get_vocab(model)
     given, expected = texts(vocabulary), references(vocabulary)
     assert len(given) == len(expected) > 0
@@ -63,9 +62,8 @@ class Completion:
 
     def __init__(self, folder: Path, program: list[str | Path], model: Path) -> None:
         logits = folder / "logits"
-        ended = run(*program, model, PROMPT, str(COUNT), THREADS, logits)
-        assert ended.returncode == 0, ended.stderr
-        self.tokens = [int(line) for line in ended.stdout.splitlines()]
+        printed = output_of(*program, model, PROMPT, str(COUNT), THREADS, logits)
+        self.tokens = [int(line) for line in printed.splitlines()]
         self.logits = logits.read_bytes()
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import gguf
 import pytest
-from checkout import PROGRAMS
-from children import Ended, run, run_python
+
+from support.checkout import PROGRAMS
+from support.processes import Ended, output_of, output_of_python, run_python
 
 LAUNCH = """
 import runpy, sys
@@ -59,7 +60,7 @@ int main(void) {
 
 def test_system_capability_detection(c_program: Callable[[str], Path]) -> None:
     *told, time = run_program("system_capabilities.py").stdout.splitlines()
-    assert told == run(c_program(CAPABILITIES_IN_C)).stdout.splitlines()
+    assert told == output_of(c_program(CAPABILITIES_IN_C)).splitlines()
     assert time == "time passes: True"
 
 
@@ -117,9 +118,7 @@ def stand_in(tmp_path: Path) -> dict[str, str]:
 
 
 def succeeds(code: str, env: dict[str, str] | None = None) -> bool:
-    ended = run_python(f"import sys, llamacffi\n{code}", env=env)
-    assert ended.returncode == 0, ended.stderr
-    return True
+    return output_of_python(f"import sys, llamacffi\n{code}", env=env) == ""
 
 
 def test_the_stand_in_is_another_engine(stand_in: dict[str, str]) -> None:

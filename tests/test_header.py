@@ -15,11 +15,11 @@ from pathlib import Path
 
 import cffi
 import pytest
-from checkout import source
-from children import run
 
 import llamacffi
 from llamacffi import ctypes_types, ffi, lib, llama_cpp
+from support.checkout import source
+from support.processes import run
 
 HEADERS = ("llama.h", "ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h", "ggml-rpc.h", "gguf.h")
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkout import PROGRAMS, ROOT, source
-from children import Ended, run
 
 import llamacffi
 from llamacffi import _llama
+from support.checkout import PROGRAMS, ROOT, source
+from support.processes import Ended, run
 
 PACKAGE = Path(llamacffi.__file__).parent
 EXTENSION = Path(_llama.__file__)

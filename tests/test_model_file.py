@@ -11,10 +11,10 @@ from pathlib import Path
 
 import gguf
 import pytest
-from children import Ended, run_python
 
 import llamacffi
 from llamacffi import llama_cpp
+from support.processes import Ended, run_python
 
 OLD = b"what stood there before"
 

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from checkout import ROOT
+
+from support.checkout import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)

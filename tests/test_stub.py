@@ -7,9 +7,9 @@ import ctypes
 from typing import Any
 
 import pytest
-from checkout import ROOT
 
 from llamacffi import lib, llama_cpp
+from support.checkout import ROOT
 
 
 @pytest.fixture(scope="module")

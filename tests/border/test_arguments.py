@@ -89,7 +89,7 @@ every_type = pytest.mark.parametrize("parameter", DISTINCT.values(), ids=DISTINC
 
 def has_fields(struct: Any) -> bool:
     try:
-        return ffi.sizeof(struct) > 0
+        return bool(ffi.sizeof(struct) > 0)
     except (TypeError, ffi.error):
         return False
 
@@ -205,7 +205,13 @@ def integer(parameter: Parameter) -> tuple[Taken, Refused]:
 def enum(parameter: Parameter) -> tuple[Taken, Refused]:
     """All values that the header names, but for the number of them; and nothing that 32 bits do not hold."""
     values = {number for name, number in parameter.ctype.relements.items() if not name.endswith("_COUNT")}
-    kinds = [np.int64, np.int32, ctypes.c_int, ctypes.c_int64, lambda number: ffi.cast(parameter.ctype, number)]
+    kinds: list[Any] = [
+        np.int64,
+        np.int32,
+        ctypes.c_int,
+        ctypes.c_int64,
+        lambda number: ffi.cast(parameter.ctype, number),
+    ]
     fit = [*values, *(kind(min(values)) for kind in kinds)]
     beyond = [2**32, -(2**31) - 1, 2**70, -(2**70)]
     wrong = [1.5, np.float32(1), ctypes.c_float(1), ffi.cast("double", 1), np.array([1, 2])]
@@ -304,13 +310,16 @@ def items(parameter: Parameter) -> tuple[Taken, Refused]:
 
 
 def buffers_of(item: Item) -> tuple[Taken, Refused]:
-    taken = [at_buffer(values) for values in (item.numpy(), item.array(), memoryview(item.numpy()))]
+    taken: Taken = [at_buffer(values) for values in (item.numpy(), item.array(), item.numpy().data)]
     taken += [at_buffer(item.numpy().reshape(2, 2)), at_buffer(item.numpy()[1:])]
-    strided = [np.zeros(8, item.dtype)[::2], np.zeros((2, 2), item.dtype).T, memoryview(item.numpy())[::2]]
-    wrong = [np.zeros(4, bool), *([np.zeros(2, item.dtype.newbyteorder("S"))] if item.dtype.itemsize > 1 else [])]
+    strided = [np.zeros(8, item.dtype)[::2], np.zeros((2, 2), item.dtype).T, item.numpy().data[::2]]
+    wrong: list[object] = [
+        np.zeros(4, bool),
+        *([np.zeros(2, item.dtype.newbyteorder("S"))] if item.dtype.itemsize > 1 else []),
+    ]
     for other in other_items(item):
         wrong += [np.zeros(4, other), *ctypes_of(other)]
-    refused = [(thing, LlamaValueError) for thing in strided]
+    refused: Refused = [(thing, LlamaValueError) for thing in strided]
     return taken, refused + [(thing, TypeError) for thing in wrong]
 
 

@@ -17,11 +17,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from checkout import load_fetch
 
 from llamacffi import ctypes_types, ffi, lib, llama_cpp
+from support.checkout import load_fetch
+from support.objects import load
 
-STRUCTURE, UNION, FUNCTION, POINTER = map(type, (ctypes.Structure, ctypes.Union, ctypes._CFuncPtr, ctypes._Pointer))
+STRUCTURE, UNION, FUNCTION, POINTER = map(type, (ctypes.Structure, ctypes.Union, ctypes._CFuncPtr, ctypes._Pointer))  # type: ignore[attr-defined]
 CTYPES = (STRUCTURE, UNION, FUNCTION, POINTER, type(ctypes.c_int))
 
 # Where llama-cpp-python is not what its headers are: it omits a field.
@@ -44,12 +45,12 @@ def peer_module() -> ModuleType:
 
 
 PEER = peer_module()
-PEER_TYPES = {
+PEER_TYPES: dict[str, Any] = {
     name: value
     for name, value in vars(PEER).items()
     if isinstance(value, CTYPES) and not name.startswith("_") and name not in vars(ctypes)
 }
-PEER_STRUCTS = {name: value for name, value in PEER_TYPES.items() if isinstance(value, STRUCTURE)}
+PEER_STRUCTS: dict[str, Any] = {name: value for name, value in PEER_TYPES.items() if isinstance(value, STRUCTURE)}
 
 
 def structs() -> Iterator[tuple[str, Any, Any]]:
@@ -74,8 +75,9 @@ def test_the_peer_has_types_to_compare_with() -> None:
 
 @pytest.mark.parametrize("name", PEER_TYPES)
 def test_each_type_of_llama_cpp_python_is_here_under_its_name(name: str) -> None:
-    ours, theirs = getattr(llama_cpp, name), PEER_TYPES[name]
-    assert isinstance(ours, CTYPES)
+    ours: Any = getattr(llama_cpp, name)
+    theirs = PEER_TYPES[name]
+    assert type(ours) in CTYPES
     if name not in WRONG_IN_THE_PEER:
         assert ctypes.sizeof(ours) == ctypes.sizeof(theirs)
 
@@ -158,9 +160,7 @@ def test_an_override_changes_what_the_model_says(tiny_path: Path) -> None:
     overrides = (llama_cpp.llama_model_kv_override * 2)()
     overrides[0].tag, overrides[0].key = lib.LLAMA_KV_OVERRIDE_TYPE_INT, b"llama.context_length"
     overrides[0].value.val_i64 = 77
-    params = llama_cpp.llama_model_default_params()
-    params.kv_overrides = overrides
-    model = llama_cpp.llama_model_load_from_file(str(tiny_path), params)
+    model = load(tiny_path, kv_overrides=overrides)
     assert llama_cpp.llama_model_n_ctx_train(model) == 77
     llama_cpp.llama_model_free(model)
 

@@ -1,114 +1,23 @@
-"""What ends the process with ctypes must end in an exception here, and leave a usable interpreter.
+"""What C throws and asserts is an exception, with what llama.cpp said, and leaves a usable interpreter.
 
-Each case runs in a child process: it prints the exception's type and text, then loads and decodes again.
+What ends the process with ctypes is tested in tests/safety, mistake by mistake.
 """
 
 from __future__ import annotations
 
-import os
+import resource
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mutated_model
+import numpy as np
 import pytest
-import tiny_model
 
 from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError, llama_cpp
-
-# After what may have killed the process: what it raised, and whether everything goes on.
-CATCH = """
-def report(function, *given):
-    try:
-        print("returned", function(*given))
-    except Exception as error:
-        print(type(error).__name__, error)
-
-model = load()
-ctx = context_of(model)
-vocab = llama_cpp.llama_model_get_vocab(model)
-"""
-GOES_ON = """
-assert decode(context_of(load()), [1, 5, 6]) == 0
-print("goes on")
-"""
-
-# What is done, and what its message must hold after the exception's type.
-DEADLY = {
-    "sampling without logits": (
-        "report(llama_cpp.llama_sampler_sample, llama_cpp.llama_sampler_init_greedy(), ctx, -1)",
-        "LlamaAssertionError llama_sampler_sample(): ",
-        "GGML_ASSERT(logits != nullptr) failed",
-    ),
-    "sampling from a token that asked for no logits": (
-        "decode(ctx, [1, 5, 6])\nreport(llama_cpp.llama_sampler_sample, llama_cpp.llama_sampler_init_greedy(), ctx, 1)",
-        "LlamaAssertionError llama_sampler_sample(): ",
-        "batch.logits[1] != true",
-    ),
-    "sampling by a chain that chooses nothing": (
-        "decode(ctx, [1, 5, 6])\n"
-        "chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())\n"
-        "report(llama_cpp.llama_sampler_sample, chain, ctx, -1)",
-        "LlamaAssertionError llama_sampler_sample(): ",
-        "cur_p.selected",
-    ),
-    "a token id that is out of range": (
-        "report(llama_cpp.llama_vocab_get_text, vocab, 10**6)",
-        "LlamaValueError llama_vocab_get_text(): ",
-        "1000000",
-    ),
-    "a token id that is negative": (
-        "report(llama_cpp.llama_vocab_get_text, vocab, -1)",
-        "LlamaValueError llama_vocab_get_text(): ",
-        "",
-    ),
-    "the piece of a token id that is out of range": (
-        "report(llama_cpp.llama_token_to_piece, vocab, 10**6, bytearray(8), 8, 0, False)",
-        "LlamaValueError llama_token_to_piece(): ",
-        "",
-    ),
-    "an operation that ggml has not": (
-        "report(llama_cpp.ggml_op_name, 9999)",
-        "LlamaValueError ggml_op_name(): op (enum ggml_op) ",
-        "9999",
-    ),
-    "more tokens than the batch has": (
-        "batch = llama_cpp.llama_batch_get_one(np.zeros(3, np.int32), 3)\n"
-        "batch.n_tokens = 10**6\n"
-        "report(llama_cpp.llama_decode, ctx, batch)",
-        "LlamaValueError llama_decode(): batch (struct llama_batch) ",
-        "n_tokens = 1000000",
-    ),
-    "a batch that is freed": (
-        "batch = llama_cpp.llama_batch_init(4, 0, 1)\n"
-        "batch.n_tokens = 2\n"
-        "llama_cpp.llama_batch_free(batch)\n"
-        "report(llama_cpp.llama_decode, ctx, batch)",
-        "LlamaValueError llama_decode(): batch (struct llama_batch) ",
-        "freed",
-    ),
-    "a context that is freed": (
-        "llama_cpp.llama_free(ctx)\nreport(llama_cpp.llama_n_ctx, ctx)",
-        "LlamaValueError llama_n_ctx(): ctx (const struct llama_context *) ",
-        "freed",
-    ),
-    "a grammar pushed past its end": (
-        "grammar = llama_cpp.llama_sampler_init_grammar(vocab, b'root ::= \"a\"', b'root')\n"
-        "llama_cpp.llama_sampler_accept(grammar, tiny_model.BYTES + ord('a'))\n"
-        "report(llama_cpp.llama_sampler_accept, grammar, tiny_model.BYTES + ord('a'))\n"
-        "llama_cpp.llama_sampler_free(grammar)",
-        "LlamaError llama_sampler_accept(): ",
-        "empty grammar stack",
-    ),
-}
-
-
-@pytest.mark.parametrize(("code", "start", "inside"), DEADLY.values(), ids=DEADLY)
-def test_what_kills_with_ctypes_raises(code: str, start: str, inside: str, output_of: Callable[..., str]) -> None:
-    printed = output_of(CATCH + code + GOES_ON)
-    assert printed.startswith(start)
-    assert inside in printed
-    assert printed.endswith("goes on\n")
+from support import gguf_files, mutated_model, tiny_model
+from support.cells import alone, refused, returns
+from support.objects import context_of, decode, load, logits_of
 
 
 def test_an_assertion_s_text_names_file_line_and_expression(context: Any) -> None:
@@ -137,26 +46,30 @@ def test_the_exceptions_are_of_python_s_kinds_too() -> None:
 
 # ---------------------------------------------------------------- memory
 
-# A child may have 100 MB more than it has.
-LIMIT = """
-import resource
-pages = int(open("/proc/self/statm").read().split()[0])
-hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 100_000_000, hard))
-"""
+MORE = 100_000_000  # bytes that the process may have more than it has
 
-HUNGRY = {
-    "llama_sampler_init_penalties": "report(llama_cpp.llama_sampler_init_penalties, 0, 2**31 - 1, 1.1, 0.0, 0.0)",
-    "llama_tokenize": "text = b'x' * 20_000_000\n"
-    "report(llama_cpp.llama_tokenize, vocab, text, len(text), None, 0, True, True)",
+
+def limit_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MORE, hard))
+
+
+TEXT = b"x" * 20_000_000
+HUNGRY: dict[str, Callable[[Any], object]] = {
+    "llama_sampler_init_penalties": lambda vocab: llama_cpp.llama_sampler_init_penalties(0, 2**31 - 1, 1.1, 0.0, 0.0),
+    "llama_tokenize": lambda vocab: llama_cpp.llama_tokenize(vocab, TEXT, len(TEXT), None, 0, True, True),
 }
 
 
+@alone
 @pytest.mark.parametrize("function", HUNGRY)
-def test_memory_that_c_cannot_get_is_a_memory_error(function: str, output_of: Callable[..., str]) -> None:
-    printed = output_of(CATCH + LIMIT + HUNGRY[function] + GOES_ON)
-    assert printed.startswith(f"MemoryError {function}(): ")
-    assert printed.endswith("goes on\n")
+@returns(0)
+def test_memory_that_c_cannot_get_is_a_memory_error(function: str, vocab: Any) -> int:
+    limit_memory()
+    with pytest.raises(MemoryError, match=rf"^{function}\(\): "):
+        HUNGRY[function](vocab)
+    return decode(context_of(load()))
 
 
 # ---------------------------------------------------------------- damaged files
@@ -178,95 +91,81 @@ def test_there_are_twenty_damaged_files() -> None:
     assert len(set(DAMAGED)) == 20
 
 
+def write_damaged(folder: Path, kind: str, seed: int) -> Path:
+    path = folder / "damaged.gguf"
+    path.write_bytes(mutated_model.mutate(gguf_files.shared(), kind, seed))
+    return path
+
+
 @pytest.mark.parametrize(("function", "kind", "seed"), DAMAGED)
-def test_a_damaged_file_that_fails_an_assertion_raises(
-    function: str, kind: str, seed: int, tiny_path: Path, tmp_path: Path, output_of: Callable[..., str]
-) -> None:
-    damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(mutated_model.mutate(tiny_path, kind, seed))
-    code = CATCH + "report(lambda: decode(context_of(load(sys.argv[2].encode())), [1, 5, 6]))" + GOES_ON
-    printed = output_of(code, damaged)
-    assert printed.startswith(f"LlamaAssertionError {function}(): ")
-    assert "GGML_ASSERT" in printed
-    assert printed.endswith("goes on\n")
+@refused(LlamaAssertionError, lambda function, kind, seed: rf"{function}\(\): .*GGML_ASSERT")
+def test_a_damaged_file_that_fails_an_assertion_raises(function: str, kind: str, seed: int, folder: Path) -> None:
+    decode(context_of(load(write_damaged(folder, kind, seed))))
 
 
 def test_a_damaged_file_that_llama_cpp_notices_is_no_model(tiny_path: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(tiny_path.read_bytes()[:1000])
-    params = llama_cpp.llama_model_default_params()
-    assert llama_cpp.llama_model_load_from_file(os.fsencode(damaged), params) is None
+    assert load(damaged) is None
 
 
 # ---------------------------------------------------------------- after an assertion
 
 
-def test_another_context_of_the_model_decodes_correctly_after_an_assertion(output_of: Callable[..., str]) -> None:
-    """The expected token is what a context says that was made and used before anything failed."""
-    code = """
-model = load()
-untouched, failing, later = (context_of(model) for _ in range(3))
-assert decode(untouched, [1, 5, 6]) == 0
-expected = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(untouched, -1), (tiny_model.N_VOCAB,)).copy()
-try:
-    llama_cpp.llama_sampler_sample(llama_cpp.llama_sampler_init_greedy(), failing, -1)
-except llamacffi.LlamaAssertionError:
-    print("failed")
-assert decode(later, [1, 5, 6]) == 0
-logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(later, -1), (tiny_model.N_VOCAB,))
-print("same", np.array_equal(logits, expected))
-llama_cpp.llama_free(failing)
-print("freed")
-"""
-    assert output_of(code) == "failed\nsame True\nfreed\n"
+@returns(None)
+def test_another_context_of_the_model_decodes_correctly_after_an_assertion(model: Any) -> object:
+    """The expected logits are those of a context that was made and used before anything failed."""
+    untouched, failing, later = (context_of(model) for _ in range(3))
+    assert decode(untouched) == 0
+    expected = logits_of(untouched).copy()
+    with pytest.raises(LlamaAssertionError):
+        llama_cpp.llama_sampler_sample(llama_cpp.llama_sampler_init_greedy(), failing, -1)
+    assert decode(later) == 0
+    assert np.array_equal(logits_of(later), expected)
+    return llama_cpp.llama_free(failing)
 
 
-# A decode that fails an assertion: the eps of this file is no positive number. It needs one thread: on a worker
-# thread of the engine nothing can catch what is thrown.
-BROKEN = """
-ctx = context_of(load(sys.argv[2].encode()))
-try:
-    decode(ctx, [1, 5, 6])
-except llamacffi.LlamaAssertionError:
-    print("failed")
-"""
+def broken_context() -> Any:
+    """Make a context whose decode failed an assertion: the eps of its file is no positive number.
+
+    It needs one thread: on a worker thread of the engine nothing can catch what is thrown.
+    """
+    ctx = context_of(load(write_damaged(Path(tempfile.mkdtemp()), *SEEDS["llama_decode"][0])))
+    with pytest.raises(LlamaAssertionError):
+        decode(ctx)
+    return ctx
 
 
-@pytest.fixture
-def deadly_to_decode(tiny_path: Path, tmp_path: Path) -> Path:
-    damaged = tmp_path / "damaged.gguf"
-    damaged.write_bytes(mutated_model.mutate(tiny_path, *SEEDS["llama_decode"][0]))
-    return damaged
+CALLS: dict[str, Callable[[Any], object]] = {
+    "llama_decode": decode,
+    "llama_get_logits_ith": lambda ctx: llama_cpp.llama_get_logits_ith(ctx, -1),
+    "llama_n_ctx": llama_cpp.llama_n_ctx,
+}
 
 
-@pytest.mark.parametrize(
-    "call", ["decode(ctx, [1, 5])", "llama_cpp.llama_get_logits_ith(ctx, -1)", "llama_cpp.llama_n_ctx(ctx)"]
-)
-def test_a_context_whose_decode_failed_an_assertion_is_only_to_be_freed(
-    call: str, deadly_to_decode: Path, output_of: Callable[..., str]
-) -> None:
-    code = f"""
-try:
-    {call}
-except llamacffi.LlamaError as error:
-    print("broken" in str(error), "freed" in str(error))
-llama_cpp.llama_free(ctx)
-print("freed")
-"""
-    assert output_of(BROKEN + code, deadly_to_decode) == "failed\nTrue True\nfreed\n"
+@pytest.mark.parametrize("function", CALLS)
+@refused(LlamaError, lambda function: rf"{function}\(\): ctx .+ broken.+ freed")
+def test_a_context_whose_decode_failed_an_assertion_is_not_used(function: str) -> None:
+    CALLS[function](broken_context())
 
 
-def test_a_new_context_at_a_broken_one_s_address_works(deadly_to_decode: Path, output_of: Callable[..., str]) -> None:
-    code = """
-llama_cpp.llama_free(ctx)
-model = load()
-contexts = [context_of(model) for _ in range(50)]
-print(ctx in contexts, {decode(context, [1, 5]) for context in contexts})
-"""
-    printed = output_of(BROKEN + code, deadly_to_decode)
-    assert printed in ("failed\nTrue {0}\n", "failed\nFalse {0}\n")
+@returns(None)
+def test_a_context_whose_decode_failed_an_assertion_is_freed() -> object:
+    return llama_cpp.llama_free(broken_context())
+
+
+@returns(0)
+def test_a_new_context_at_a_broken_one_s_address_works(model: Any) -> int:
+    """Where the allocator puts a context is not ours to say, so it is asked until it gives the address again."""
+    made = broken = None
+    while made is None or made != broken:
+        broken = context_of(model)
+        with pytest.raises(LlamaAssertionError):
+            decode(broken, [5] * 300)
+        llama_cpp.llama_free(broken)
+        made = context_of(model)
+    return decode(made)
 
 
 def test_decoding_with_the_wrong_token_is_refused_by_llama_cpp_itself(context: Any) -> None:
-    tokens = (llama_cpp.llama_token * 1)(tiny_model.N_VOCAB)
-    assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, 1)) == -1
+    assert decode(context, [tiny_model.N_VOCAB]) == -1

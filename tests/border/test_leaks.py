@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import tiny_model
 from llamacffi._llama import convert, functions
 
 import llamacffi
 from llamacffi import LlamaError, LlamaValueError, ctypes_types, ffi, llama_cpp
+from support.objects import TOKENS, chain_of, context_of, decode, load, user_sampler
 
 CALLS = 100_000
 WARM_UP = 5_000
@@ -48,7 +48,7 @@ def well_converted() -> dict[str, object]:
         "pointer": ctypes.pointer(ctypes.c_int32(5)),
         "numpy": np.zeros(4, np.int32),
         "array.array": array.array("i", [1, 2]),
-        "memoryview": memoryview(np.zeros(4, np.int32)),
+        "memoryview": np.zeros(4, np.int32).data,
         "cdata": ffi.new("llama_token[4]"),
         "list": [100_001, 100_002, np.int64(3)],
         "tuple": (100_001, True),
@@ -112,8 +112,8 @@ def refused_paths() -> dict[str, Path]:
 
 def call_paths(model: Any, context: Any, vocab: Any) -> dict[str, Path]:
     """Whole calls, for their results and for what C throws."""
-    tokens = np.array([tiny_model.BEGIN, 5, 6], np.int32)
-    assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, 3)) == 0
+    tokens = np.array(TOKENS, np.int32)
+    assert decode(context, tokens) == 0
     calls: dict[str, tuple[object, ...]] = {
         "llama_n_ctx": (context,),
         "llama_model_rope_freq_scale_train": (model,),
@@ -219,14 +219,11 @@ def test_each_kind_of_call_is_among_the_tests(tiny: Any, context: Any, vocab: An
 
 
 def sampler_made_and_freed() -> None:
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
-    llama_cpp.llama_sampler_free(chain)
+    llama_cpp.llama_sampler_free(chain_of(llama_cpp.llama_sampler_init_greedy()))
 
 
 def custom_sampler_made_and_freed() -> None:
-    interface = llama_cpp.llama_sampler_i(apply=llama_cpp.llama_sampler_i_apply(lambda sampler, candidates: None))
-    sampler = llama_cpp.llama_sampler_init(ctypes.byref(interface), None)
+    sampler = user_sampler()
     llama_cpp.llama_sampler_accept(sampler, 5)
     llama_cpp.llama_sampler_free(sampler)
 
@@ -235,9 +232,7 @@ def callback_raises() -> None:
     def fail(*given: object) -> None:
         raise ValueError("from the callback")
 
-    interface = llama_cpp.llama_sampler_i(accept=llama_cpp.llama_sampler_i_accept(fail))
-    interface.apply = llama_cpp.llama_sampler_i_apply(lambda sampler, candidates: None)
-    sampler = llama_cpp.llama_sampler_init(ctypes.byref(interface), None)
+    sampler = user_sampler(accept=fail)
     with pytest.raises(ValueError, match="from the callback"):
         llama_cpp.llama_sampler_accept(sampler, 5)
     llama_cpp.llama_sampler_free(sampler)
@@ -267,11 +262,8 @@ def test_models_and_contexts_leave_nothing_behind(tiny_path: Any) -> None:
     llamacffi.log_to("quiet")
 
     def make() -> None:
-        model = llama_cpp.llama_model_load_from_file(str(tiny_path), llama_cpp.llama_model_default_params())
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx = 256
-        context = llama_cpp.llama_init_from_model(model, params)
-        llama_cpp.llama_free(context)
+        model = load(tiny_path)
+        llama_cpp.llama_free(context_of(model))
         llama_cpp.llama_model_free(model)
 
     for _ in range(50):

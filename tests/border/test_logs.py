@@ -5,19 +5,20 @@ from __future__ import annotations
 import ctypes
 import logging
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import run
 
 import llamacffi
 from llamacffi import ffi, lib, llama_cpp
+from support.cells import alone, returns
+from support.objects import context_of, decode, load
+from support.processes import run, run_python
 
-MISSING = b"/there/is/no/such/file.gguf"
+MISSING = Path("/there/is/no/such/file.gguf")
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +27,8 @@ def restored_log() -> Iterator[None]:
     llamacffi.log_to(None)
 
 
-def fail_to_load(path: bytes = MISSING) -> None:
-    assert llama_cpp.llama_model_load_from_file(path, llama_cpp.llama_model_default_params()) is None
+def fail_to_load(path: Path = MISSING) -> None:
+    assert load(path) is None
 
 
 def say(level: int, text: bytes) -> None:
@@ -61,7 +62,7 @@ def test_what_a_failed_load_logs_is_an_error(caplog: pytest.LogCaptureFixture) -
     llamacffi.log_to("llama.cpp")
     fail_to_load()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert any(MISSING.decode() in text for text in errors)
+    assert any(str(MISSING) in text for text in errors)
 
 
 def test_a_logger_object_is_taken_as_well_as_its_name(caplog: pytest.LogCaptureFixture) -> None:
@@ -111,8 +112,7 @@ def test_a_load_s_progress_dots_are_one_record(caplog: pytest.LogCaptureFixture,
     """They come one by one, each a continuation."""
     caplog.set_level(logging.DEBUG, "llama.cpp")
     llamacffi.log_to("llama.cpp")
-    params = llama_cpp.llama_model_default_params()
-    llama_cpp.llama_model_free(llama_cpp.llama_model_load_from_file(str(tiny_path), params))
+    llama_cpp.llama_model_free(load(tiny_path))
     dots = [record.message for record in caplog.records if record.message.startswith(".")]
     assert len(dots) == 1
     assert set(dots[0]) == {"."}
@@ -122,9 +122,7 @@ def test_a_load_s_progress_dots_are_one_record(caplog: pytest.LogCaptureFixture,
 def test_a_context_that_is_longer_than_the_training_warns(caplog: pytest.LogCaptureFixture, tiny: Any) -> None:
     """llama-cpp-python shows this as information: its levels are off by one."""
     llamacffi.log_to("llama.cpp")
-    params = llama_cpp.llama_context_default_params()
-    params.n_ctx = 8192
-    llama_cpp.llama_free(llama_cpp.llama_init_from_model(tiny, params))
+    llama_cpp.llama_free(context_of(tiny, n_ctx=8192))
     assert [record.levelno for record in caplog.records if "n_ctx_train" in record.message] == [logging.WARNING]
 
 
@@ -133,7 +131,7 @@ def test_log_to_none_ends_the_routing(caplog: pytest.LogCaptureFixture, capfd: p
     llamacffi.log_to(None)
     fail_to_load()
     assert caplog.records == []
-    assert MISSING.decode() in capfd.readouterr().err
+    assert str(MISSING) in capfd.readouterr().err
 
 
 def test_nothing_goes_to_stderr_while_logging_has_it(capfd: pytest.CaptureFixture[str]) -> None:
@@ -142,9 +140,11 @@ def test_nothing_goes_to_stderr_while_logging_has_it(capfd: pytest.CaptureFixtur
     assert capfd.readouterr().err == ""
 
 
-def test_a_process_that_logs_to_logging_ends_well(output_of: Callable[..., str]) -> None:
+@alone
+@returns(0)
+def test_a_process_that_logs_to_logging_ends_well(ctx: Any) -> int:
     """llama.cpp logs while it is torn down; Python is gone by then."""
-    assert output_of("model = load()\nctx = context_of(model)\nprint(decode(ctx, [1, 5]))") == "0\n"
+    return decode(ctx)
 
 
 # ---------------------------------------------------------------- stderr
@@ -179,8 +179,7 @@ llama_cpp.llama_model_load_from_file("/there/is/no/such/file.gguf", llama_cpp.ll
 
 
 def test_stderr_says_what_it_says_in_a_c_program(c_program: Callable[[str], Path], tiny_path: Path) -> None:
-    commands = [[c_program(SAME_IN_C), tiny_path], [sys.executable, "-c", SAME_IN_PYTHON, tiny_path]]
-    ended = [run(*command) for command in commands]
+    ended = [run(c_program(SAME_IN_C), tiny_path), run_python(SAME_IN_PYTHON, tiny_path)]
     assert [one.returncode for one in ended] == [0, 0]
     expected, said = (re.sub(r"[\d.]+ ms", "… ms", one.stderr).splitlines() for one in ended)
     assert said == expected
@@ -220,7 +219,7 @@ def test_what_was_got_can_be_set_again() -> None:
     assert said == []
     llama_cpp.llama_log_set(got[0], user_data[0])
     fail_to_load()
-    assert MISSING in b"".join(said)
+    assert bytes(MISSING) in b"".join(said)
     assert callback
 
 
@@ -231,7 +230,7 @@ def test_a_callback_gets_the_level_the_text_and_the_user_data() -> None:
     fail_to_load()
     level, text, user_data = seen[0]
     assert (level, user_data) == (lib.GGML_LOG_LEVEL_ERROR, 77)
-    assert MISSING in text
+    assert bytes(MISSING) in text
 
 
 # ---------------------------------------------------------------- the last error
@@ -240,7 +239,7 @@ def test_a_callback_gets_the_level_the_text_and_the_user_data() -> None:
 def test_the_last_error_says_why_a_model_was_not_loaded() -> None:
     llamacffi.log_to("llama.cpp")
     fail_to_load()
-    assert MISSING.decode() in llamacffi.last_error()
+    assert str(MISSING) in llamacffi.last_error()
     assert "No such file" in llamacffi.last_error()
 
 
@@ -261,8 +260,8 @@ def test_the_last_error_is_kept_while_calls_succeed(vocab: Any) -> None:
 def test_the_last_error_is_replaced_by_a_later_one() -> None:
     llamacffi.log_to("llama.cpp")
     fail_to_load()
-    fail_to_load(b"/another/file")
-    assert MISSING.decode() not in llamacffi.last_error()
+    fail_to_load(Path("/another/file"))
+    assert str(MISSING) not in llamacffi.last_error()
     assert "/another/file" in llamacffi.last_error()
 
 
@@ -273,7 +272,7 @@ def test_the_last_error_is_the_thread_s_own() -> None:
 
     def work() -> None:
         seen.append(llamacffi.last_error())
-        fail_to_load(b"/another/file")
+        fail_to_load(Path("/another/file"))
         seen.append(llamacffi.last_error())
 
     thread = threading.Thread(target=work)
@@ -281,7 +280,7 @@ def test_the_last_error_is_the_thread_s_own() -> None:
     thread.join()
     assert seen[0] == ""
     assert "/another/file" in seen[1]
-    assert MISSING.decode() in llamacffi.last_error()
+    assert str(MISSING) in llamacffi.last_error()
 
 
 def test_the_last_error_needs_no_logger(capfd: pytest.CaptureFixture[str]) -> None:

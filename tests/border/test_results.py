@@ -6,14 +6,17 @@ import array
 import ctypes
 import gc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tiny_model
 from llamacffi._llama import functions
 
 from llamacffi import ctypes_types, ffi, lib, llama_cpp
+from support import tiny_model
+from support.cells import alone, returns
+from support.objects import TOKENS, decode, load, logits_of
 
 WORD = "▁the"
 TEXT = b" the cat"
@@ -29,8 +32,7 @@ def sampler() -> Iterator[Any]:
 @pytest.fixture
 def decoded(context: Any) -> Any:
     """A context that has logits for its last token."""
-    tokens = np.array([tiny_model.BEGIN, 5, 6], np.int32)
-    assert llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(tokens, 3)) == 0
+    assert decode(context) == 0
     return context
 
 
@@ -90,8 +92,7 @@ def test_handles_are_ints(tiny: Any, context: Any) -> None:
 
 
 def test_a_null_handle_is_none() -> None:
-    params = llama_cpp.llama_model_default_params()
-    assert llama_cpp.llama_model_load_from_file(b"/there/is/no/such/file", params) is None
+    assert load(Path("/there/is/no/such/file")) is None
 
 
 def test_an_int_handle_becomes_cdata_by_a_cast(context: Any) -> None:
@@ -147,7 +148,7 @@ def token_buffers() -> dict[str, Callable[[], Any]]:
     return {
         "ctypes array": lambda: (ctypes.c_int32 * 32)(),
         "array.array": lambda: array.array("i", [0] * 32),
-        "memoryview": lambda: memoryview(np.zeros(32, np.int32)),
+        "memoryview": lambda: np.zeros(32, np.int32).data,
         "cffi": lambda: ffi.new("llama_token[32]"),
         "llama_token array": lambda: (llama_cpp.llama_token * 32)(),
     }
@@ -184,17 +185,14 @@ def test_byref_with_an_offset_points_behind_the_start(vocab: Any) -> None:
 
 
 def test_numpy_s_view_of_the_logits_is_the_context_s_memory(decoded: Any) -> None:
-    first, second = (
-        np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(decoded, -1), (tiny_model.N_VOCAB,)) for _ in range(2)
-    )
+    first, second = logits_of(decoded), logits_of(decoded)
     first[3] = 1234.5
     assert second[3] == 1234.5
     assert np.shares_memory(first, second)
 
 
 def test_a_written_logit_is_what_the_sampler_sees(decoded: Any, sampler: Any) -> None:
-    logits = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(decoded, -1), (tiny_model.N_VOCAB,))
-    logits[11] = 1e6
+    logits_of(decoded)[11] = 1e6
     assert llama_cpp.llama_sampler_sample(sampler, decoded, -1) == 11
 
 
@@ -242,7 +240,7 @@ def test_a_batch_lets_go_of_the_tokens_when_it_is_gone() -> None:
     tokens = np.arange(10, dtype=np.int32)
     gone = []
 
-    class Watched(np.ndarray):  # type: ignore[type-arg]
+    class Watched(np.ndarray[Any, Any]):
         def __del__(self) -> None:
             gone.append(True)
 
@@ -305,15 +303,12 @@ def test_lib_and_the_facade_return_the_same_types(tiny: Any) -> None:
     assert lib.llama_model_get_vocab(tiny) == llama_cpp.llama_model_get_vocab(tiny)
 
 
-def test_cdata_is_taken_by_functions_that_lib_was_never_asked_for(output_of: Callable[..., str]) -> None:
+@alone
+@returns((256, 0))
+def test_cdata_is_taken_by_functions_that_lib_was_never_asked_for(ctx: Any) -> object:
     """cffi makes the types of a function when `lib` is first asked for it; the facade's functions come without."""
-    code = """
-model = load()
-ctx = context_of(model)
-assert llama_cpp.llama_n_ctx(ffi.cast("struct llama_context *", ctx)) == llama_cpp.llama_n_ctx(ctx)
-params = ffi.new("struct llama_context_params *", {"n_ctx": 256})
-tokens = ffi.new("llama_token[]", [1, 5])
-batch = ffi.new("struct llama_batch *", {"n_tokens": 2, "token": tokens})
-assert llama_cpp.llama_decode(ctx, batch[0]) == 0
-"""
-    assert output_of(code) == ""
+    n_ctx = llama_cpp.llama_n_ctx(ffi.cast("struct llama_context *", ctx))
+    ffi.new("struct llama_context_params *", {"n_ctx": 256})
+    tokens = ffi.new("llama_token[]", TOKENS)
+    batch = ffi.new("struct llama_batch *", {"n_tokens": len(TOKENS), "token": tokens})
+    return n_ctx, llama_cpp.llama_decode(ctx, batch[0])

@@ -12,8 +12,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from checkout import load_fetch
-from children import Ended, run
+from support.checkout import load_fetch
+from support.processes import Ended, run
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = HERE / "scenarios.py"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 
 import pytest
-from children import run_python
 from engines import environment, package
 
 from llamacffi import llama_cpp
+from support.processes import run_python
 
 FAILING_PROCESSOR = """
 import sys

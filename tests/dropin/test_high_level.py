@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Ended
 from engines import EXPECTED, PEER, SCENARIOS, facts, run_ours, run_theirs
+
+from support.processes import Ended
 
 TOLERANCE = 0.05  # of the largest number in a row
 NAMES = [name for name in json.loads(EXPECTED.read_text()) if name != "features"]

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Ended
 from engines import HERE, PEER, run_ours, run_theirs
+
+from support.processes import Ended
 
 pytestmark = pytest.mark.long
 

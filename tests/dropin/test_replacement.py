@@ -11,16 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from children import Ended, run, run_python
 from engines import LLAMACFFI, environment, package
 
+from support.processes import Ended, output_of_python, run
+
 INSTALL = "import sys, llamacffi\nllamacffi.install_as_llama_cpp()\n"
-
-
-def succeeds(code: str, env: dict[str, str] | None = None) -> str:
-    ended = run_python(code, env=env)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +38,7 @@ except ModuleNotFoundError as error:
 else:
     raise SystemExit("there is a high-level package")
 """
-    succeeds(code)
+    output_of_python(code)
 
 
 def test_the_module_keeps_its_own_name_and_spec() -> None:
@@ -52,7 +47,7 @@ import llama_cpp.llama_cpp as low_level, importlib
 assert low_level.__name__ == low_level.__spec__.name == "llamacffi.llama_cpp"
 assert importlib.reload(low_level) is low_level
 """
-    succeeds(code)
+    output_of_python(code)
 
 
 # ---------------------------------------------------------------- it is installed
@@ -66,7 +61,7 @@ assert llama_cpp.llama_decode is sys.modules["llamacffi.llama_cpp"].llama_decode
 assert llama_cpp.__version__
 assert "libllama" not in open("/proc/self/maps").read()
 """
-    succeeds(code, installed)
+    output_of_python(code, env=installed)
 
 
 @pytest.mark.parametrize("name", ["mtmd_cpp", "llava_cpp", "_ggml", "llama_cpp_ext"])
@@ -81,7 +76,7 @@ except ImportError as error:
 else:
     raise SystemExit("it was imported")
 """
-    succeeds(code, installed)
+    output_of_python(code, env=installed)
 
 
 def test_it_may_become_importable_later(installed: dict[str, str]) -> None:
@@ -91,7 +86,7 @@ sys.path.insert(0, {str(package())!r})
 {INSTALL}
 from llama_cpp import Llama
 """
-    succeeds(code)
+    output_of_python(code)
 
 
 def test_an_engine_that_is_already_imported_is_a_clear_error(tmp_path: Path) -> None:
@@ -110,7 +105,7 @@ for _ in range(2):
 assert llama_cpp.llama_cpp.llama_max_devices() == "another engine"
 assert not any("llamacffi" in type(finder).__module__ for finder in sys.meta_path)
 """
-    succeeds(code, environment(tmp_path))
+    output_of_python(code, env=environment(tmp_path))
 
 
 def test_calling_it_twice_changes_nothing(installed: dict[str, str]) -> None:
@@ -122,7 +117,7 @@ llamacffi.install_as_llama_cpp()
 assert sys.meta_path == before
 assert llama_cpp.llama_cpp is sys.modules["llamacffi.llama_cpp"]
 """
-    succeeds(code, installed)
+    output_of_python(code, env=installed)
 
 
 # ---------------------------------------------------------------- multiprocessing

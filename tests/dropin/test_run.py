@@ -9,8 +9,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from children import Ended, run
 from engines import LLAMACFFI
+
+from support.processes import Ended, run
 
 SHOW = """
 import os, sys

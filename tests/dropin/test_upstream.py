@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 
 import pytest
-from checkout import load_fetch, vocabulary_folder
-from children import run
 from engines import LLAMACFFI, environment, package
+
+from support.checkout import load_fetch, vocabulary_folder
+from support.processes import run
 
 pytestmark = pytest.mark.long
 

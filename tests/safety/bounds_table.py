@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from checkout import ROOT
+from support.checkout import ROOT
 
 ONE_ITEM = "one_item"
 

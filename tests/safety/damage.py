@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gguf
-import mutated_model
+
+from support import mutated_model
 
 HUGE = (0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1)
 HEADER = 24  # bytes: magic, version, number of tensors, number of pairs

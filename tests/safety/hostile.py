@@ -11,7 +11,6 @@ import collections
 import ctypes
 import faulthandler
 import json
-import logging
 import os
 import resource
 import sys
@@ -20,16 +19,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "border")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import damage  # noqa: E402
-import gguf_files  # noqa: E402
-import psutil  # noqa: E402
-import tiny_model  # noqa: E402
+import damage
+import psutil
 
-import llamacffi  # noqa: E402
-from llamacffi import llama_cpp  # noqa: E402
+import llamacffi
+from llamacffi import llama_cpp as llama
+from support import gguf_files
+from support.child import be_quiet
+from support.objects import TOKENS, context_of, decode, ints, load, use_adapter
 
 HANG = 20  # seconds
 WARM_UP = 100  # files, before memory is looked at
@@ -38,7 +37,6 @@ ADDRESS_SPACE = 2 * 2**30  # bytes: a damaged file may ask for more than the mac
 # What llama.cpp itself cannot survive and no check before the call can see; docs/safety.md has the reasons.
 KNOWN: dict[str, frozenset[int]] = {}
 
-TOKENS = (ctypes.c_int32 * 3)(tiny_model.BEGIN, 5, 6)
 TEXT = b" the cat \xc3\xa9"
 
 Attempt = Callable[[int], str]
@@ -47,40 +45,27 @@ Attempt = Callable[[int], str]
 # ---------------------------------------------------------------- what is done with a file
 
 
-def load(path: Path, **fields: Any) -> Any:
-    params = llama_cpp.llama_model_default_params()
-    for name, value in fields.items():
-        setattr(params, name, value)
-    return llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
-
-
 def open_context(model: Any) -> Any:
-    params = llama_cpp.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 64, 64, 1, 1
-    return llama_cpp.llama_init_from_model(model, params)
-
-
-def decode(context: Any) -> int:
-    return int(llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(TOKENS, len(TOKENS))))
+    return context_of(model, n_ctx=64, n_batch=64)
 
 
 def tokenize(model: Any) -> None:
-    vocab = llama_cpp.llama_model_get_vocab(model)
-    tokens = (ctypes.c_int32 * 64)()
-    count = llama_cpp.llama_tokenize(vocab, TEXT, len(TEXT), tokens, len(tokens), True, True)
-    for token in [*tokens[: max(0, count)], llama_cpp.llama_vocab_n_tokens(vocab) - 1]:
-        llama_cpp.llama_token_to_piece(vocab, token, bytearray(64), 64, 0, True)
-    llama_cpp.llama_detokenize(vocab, tokens, max(0, count), bytearray(256), 256, False, True)
+    vocab = llama.llama_model_get_vocab(model)
+    tokens = ints(*[0] * 64)
+    count = llama.llama_tokenize(vocab, TEXT, len(TEXT), tokens, len(tokens), True, True)
+    for token in [*tokens[: max(0, count)], llama.llama_vocab_n_tokens(vocab) - 1]:
+        llama.llama_token_to_piece(vocab, token, bytearray(64), 64, 0, True)
+    llama.llama_detokenize(vocab, tokens, max(0, count), bytearray(256), 256, False, True)
 
 
 def describe(model: Any) -> None:
-    for index in range(min(llama_cpp.llama_model_meta_count(model), 64)):
-        llama_cpp.llama_model_meta_key_by_index(model, index, bytearray(64), 64)
-        llama_cpp.llama_model_meta_val_str_by_index(model, index, bytearray(64), 64)
-    template = llama_cpp.llama_model_chat_template(model, None)
+    for index in range(min(llama.llama_model_meta_count(model), 64)):
+        llama.llama_model_meta_key_by_index(model, index, bytearray(64), 64)
+        llama.llama_model_meta_val_str_by_index(model, index, bytearray(64), 64)
+    template = llama.llama_model_chat_template(model, None)
     if template is not None:
-        message = llama_cpp.llama_chat_message(b"user", b"hello")
-        llama_cpp.llama_chat_apply_template(template, ctypes.byref(message), 1, True, bytearray(256), 256)
+        message = llama.llama_chat_message(b"user", b"hello")
+        llama.llama_chat_apply_template(template, ctypes.byref(message), 1, True, bytearray(256), 256)
 
 
 def generate(model: Any) -> str:
@@ -90,12 +75,12 @@ def generate(model: Any) -> str:
     try:
         if decode(context) != 0:
             return "not decoded"
-        sampler = llama_cpp.llama_sampler_init_greedy()
-        llama_cpp.llama_sampler_sample(sampler, context, -1)
-        llama_cpp.llama_sampler_free(sampler)
+        sampler = llama.llama_sampler_init_greedy()
+        llama.llama_sampler_sample(sampler, context, -1)
+        llama.llama_sampler_free(sampler)
         return "decoded"
     finally:
-        llama_cpp.llama_free(context)
+        llama.llama_free(context)
 
 
 def use_model(path: Path, **fields: Any) -> str:
@@ -107,7 +92,7 @@ def use_model(path: Path, **fields: Any) -> str:
         tokenize(model)
         return generate(model) if not fields else "tokenized"
     finally:
-        llama_cpp.llama_model_free(model)
+        llama.llama_model_free(model)
 
 
 # ---------------------------------------------------------------- the kinds
@@ -125,21 +110,20 @@ def gguf_attempt(folder: Path, kind: str, use: Callable[[Path], str]) -> Attempt
 
 
 def adapter_attempt(folder: Path) -> Attempt:
-    model = load(tiny_model.write(folder / "base.gguf"))
+    model = load()
     context = open_context(model)
 
     def use(path: Path) -> str:
-        adapter = llama_cpp.llama_adapter_lora_init(model, os.fsencode(path))
+        adapter = llama.llama_adapter_lora_init(model, os.fsencode(path))
         if adapter is None:
             return "not loaded"
         try:
-            one = (ctypes.c_void_p * 1)(adapter)
-            llama_cpp.llama_set_adapters_lora(context, one, 1, (ctypes.c_float * 1)(1.0))
-            llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
+            use_adapter(context, adapter)
+            llama.llama_memory_clear(llama.llama_get_memory(context), True)
             return "decoded" if decode(context) == 0 else "not decoded"
         finally:
-            llama_cpp.llama_set_adapters_lora(context, None, 0, None)
-            llama_cpp.llama_adapter_lora_free(adapter)
+            llama.llama_set_adapters_lora(context, None, 0, None)
+            llama.llama_adapter_lora_free(adapter)
 
     return gguf_attempt(folder, "adapter", use)
 
@@ -148,18 +132,17 @@ class Saved:
     """A context of the tiny model, and what it saves."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.model = load(tiny_model.write(folder / "base.gguf"))
+        self.model = load()
         self.open()
         self.file = folder / "saved"
-        buffer = bytearray(llama_cpp.llama_state_get_size(self.context))
-        size = llama_cpp.llama_state_get_data(self.context, buffer, len(buffer))
+        buffer = bytearray(llama.llama_state_get_size(self.context))
+        size = llama.llama_state_get_data(self.context, buffer, len(buffer))
         self.state = bytes(buffer[:size])
-        size = llama_cpp.llama_state_seq_get_data(self.context, buffer, len(buffer), 0)
+        size = llama.llama_state_seq_get_data(self.context, buffer, len(buffer), 0)
         self.sequence = bytes(buffer[:size])
-        llama_cpp.llama_state_save_file(self.context, os.fsencode(self.file), TOKENS, len(TOKENS))
+        llama.llama_state_save_file(self.context, os.fsencode(self.file), ints(*TOKENS), len(TOKENS))
         self.session = self.file.read_bytes()
-        llama_cpp.llama_state_seq_save_file(self.context, os.fsencode(self.file), 0, TOKENS, len(TOKENS))
+        llama.llama_state_seq_save_file(self.context, os.fsencode(self.file), 0, ints(*TOKENS), len(TOKENS))
         self.sequence_file = self.file.read_bytes()
 
     def open(self) -> None:
@@ -169,11 +152,11 @@ class Saved:
     def after(self, result: int) -> str:
         """Decode with what was restored; what fails there must leave the next attempt a sound context."""
         try:
-            llama_cpp.llama_get_logits_ith(self.context, -1)
+            llama.llama_get_logits_ith(self.context, -1)
             decoded = decode(self.context)
-            llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
+            llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
         except llamacffi.LlamaError:
-            llama_cpp.llama_free(self.context)
+            llama.llama_free(self.context)
             self.open()
             raise
         return ("restored" if result else "refused") + ("" if decoded == 0 else ", not decoded")
@@ -181,25 +164,25 @@ class Saved:
 
 def state_attempts(folder: Path) -> dict[str, Attempt]:
     saved = Saved(folder)
-    tokens, count = (ctypes.c_int32 * 16)(), ctypes.c_size_t()
+    tokens, count = ints(*[0] * 16), ctypes.c_size_t()
 
     def state(seed: int) -> str:
         given = damage.state(saved.state, seed)
-        return saved.after(llama_cpp.llama_state_set_data(saved.context, given, len(given)))
+        return saved.after(llama.llama_state_set_data(saved.context, given, len(given)))
 
     def sequence(seed: int) -> str:
         given = damage.state(saved.sequence, seed)
-        return saved.after(llama_cpp.llama_state_seq_set_data(saved.context, given, len(given), 0))
+        return saved.after(llama.llama_state_seq_set_data(saved.context, given, len(given), 0))
 
     def session(seed: int) -> str:
         saved.file.write_bytes(damage.state(saved.session, seed))
         path = os.fsencode(saved.file)
-        return saved.after(llama_cpp.llama_state_load_file(saved.context, path, tokens, 16, ctypes.byref(count)))
+        return saved.after(llama.llama_state_load_file(saved.context, path, tokens, 16, ctypes.byref(count)))
 
     def sequence_file(seed: int) -> str:
         saved.file.write_bytes(damage.state(saved.sequence_file, seed))
         path, given = os.fsencode(saved.file), (tokens, 16, ctypes.byref(count))
-        return saved.after(llama_cpp.llama_state_seq_load_file(saved.context, path, 0, *given))
+        return saved.after(llama.llama_state_seq_load_file(saved.context, path, 0, *given))
 
     return {"state": state, "sequence": sequence, "session": session, "sequence_file": sequence_file}
 
@@ -253,8 +236,7 @@ def run(folder: Path, kind: str, first: int, count: int) -> dict[str, Any]:
 def main() -> None:
     folder, kind, first, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    logging.getLogger("quiet").setLevel(logging.CRITICAL + 1)
-    llamacffi.log_to("quiet")
+    be_quiet()
     print(json.dumps(run(folder, kind, first, count)))
 
 

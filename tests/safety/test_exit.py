@@ -1,120 +1,204 @@
-"""The interpreter ends well whatever is alive: objects, daemon threads in C, __del__ methods, callbacks."""
+"""The interpreter ends well whatever is alive: objects, daemon threads in C, __del__ methods, callbacks.
+
+Each test leaves something behind in a process of its own, which ends then.
+"""
 
 from __future__ import annotations
 
+import atexit
+import builtins
+import contextlib
+import sys
+import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-SPIN = """
-def spin(context):
-    memory = L.llama_get_memory(context)
-    while True:
-        L.llama_memory_clear(memory, True)
-        decode(context)
+import llamacffi
+from llamacffi import LlamaError
+from llamacffi import llama_cpp as llama
+from support.cells import alone, ends_with, returns
+from support.objects import (
+    abort_with,
+    adapter_of,
+    batch_of_one,
+    chain_of,
+    context_of,
+    decode,
+    load,
+    pool_of,
+    use_adapter,
+    user_sampler,
+)
 
-def start(function, *given):
-    thread = threading.Thread(target=function, args=given, daemon=True)
-    thread.start()
-    return thread
+pytestmark = alone
+three_times = pytest.mark.parametrize("turn", range(3))  # what races may come out well once
 
-model = load()
-ctx = context_of(model)
-"""
-
-ENDS = {
-    "live objects": "decode(ctx)\nchain = chain_of(L.llama_sampler_init_greedy())",
-    "every kind of object alive": """
-batch, extended = batch_of_one(), L.llama_batch_ext_init(ctx)
-adapter = L.llama_adapter_lora_init(model, adapter_path())
-L.llama_set_adapters_lora(ctx, (ctypes.c_void_p * 1)(adapter), 1, floats(1))
-pool = pool_of(2)
-L.llama_attach_threadpool(ctx, pool, None)
-gguf = L.gguf_init_empty()
-""",
-    "a freed model whose context lives": "L.llama_model_free(model)",
-    "a callback for logs": "L.llama_log_set(L.llama_log_callback(lambda *given: None), None)",
-    "a callback in a context": "L.llama_set_abort_callback(ctx, L.ggml_abort_callback(lambda data: False), None)",
-    "a sampler of the user's": "chain = chain_of(user_sampler(apply=lambda sampler, array: None, free=print))",
-    "__del__ methods that free": """
-class Owner:
-    def __init__(self):
-        self.model = load()
-        self.context = context_of(self.model)
-    def __del__(self):
-        L.llama_model_free(self.model)
-        L.llama_free(self.context)
-one, two = Owner(), Owner()
-one.other, two.other = two, one
-sys.modules["kept"] = one
-""",
-    "__del__ methods that decode": """
-class User:
-    def __del__(self):
-        decode(ctx)
-import builtins
-builtins.kept, kept = User(), User()
-""",
-    "atexit": "import atexit\natexit.register(lambda: (decode(ctx), L.llama_free(ctx), L.llama_model_free(model)))",
-    "a daemon thread that decodes": "start(spin, ctx)\ntime.sleep(0.1)",
-    "daemon threads that decode in contexts of one model": """
-for _ in range(3):
-    start(spin, context_of(model))
-time.sleep(0.1)
-""",
-    "a daemon thread whose model was freed": "start(spin, ctx)\ntime.sleep(0.1)\nL.llama_model_free(model)",
-    "a daemon thread with an abort callback": """
-L.llama_set_abort_callback(ctx, L.ggml_abort_callback(lambda data: False), None)
-start(spin, ctx)
-time.sleep(0.1)
-""",
-    "a daemon thread with a sampler of the user's": """
-decode(ctx)
-chain = chain_of(user_sampler(apply=lambda sampler, array: time.sleep(0.001)))
-def sample():
-    while True:
-        try:
-            L.llama_sampler_sample(chain, ctx, -1)
-        except llamacffi.LlamaError:
-            pass
-start(sample)
-time.sleep(0.1)
-""",
-    "a daemon thread that loads with a progress callback": """
-def load_for_ever():
-    while True:
-        L.llama_model_free(load(progress_callback=L.llama_progress_callback(lambda progress, data: True)))
-start(load_for_ever)
-time.sleep(0.1)
-""",
-    "a daemon thread and a __del__ that frees its context": """
-class Owner:
-    def __del__(self):
-        try:
-            L.llama_free(ctx)
-        except llamacffi.LlamaError:
-            pass
-owner = Owner()
-start(spin, ctx)
-time.sleep(0.1)
-""",
-    "a daemon thread that logs to Python": """
-llamacffi.log_to("quiet")
-def load_for_ever():
-    while True:
-        L.llama_model_free(load())
-[start(load_for_ever) for _ in range(3)]
-time.sleep(0.1)
-""",
-}
+kept: list[object] = []  # what lives until this module goes
 
 
-@pytest.mark.parametrize("code", ENDS.values(), ids=ENDS)
-def test_the_interpreter_ends_with_status_0(code: str, output_of: Callable[..., str]) -> None:
-    for _ in range(3):  # what races may come out well once
-        output_of(SPIN + code)
+def keep_at_it(function: Callable[[], object]) -> None:
+    """Let a daemon thread call a function without end, and return when it has begun to."""
+    begun = threading.Event()
+
+    def work() -> None:
+        while True:
+            with contextlib.suppress(LlamaError):
+                function()
+            begun.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert begun.wait(20)
 
 
-def test_an_exit_status_is_kept(child: Callable[..., object]) -> None:
-    ended = child(SPIN + "start(spin, ctx)\ntime.sleep(0.1)\nraise SystemExit(3)")
-    assert ended.returncode == 3  # type: ignore[attr-defined]
+def decode_again(ctx: Any) -> None:
+    llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
+    decode(ctx)
+
+
+# ---------------------------------------------------------------- what is alive
+
+
+@returns(None)
+def test_live_objects(ctx: Any) -> None:
+    decode(ctx)
+    kept.append(chain_of(llama.llama_sampler_init_greedy()))
+
+
+@returns(None)
+def test_every_kind_of_object_alive(model: Any, ctx: Any) -> None:
+    adapter, pool = adapter_of(model), pool_of(2)
+    use_adapter(ctx, adapter)
+    llama.llama_attach_threadpool(ctx, pool, None)
+    kept.extend([batch_of_one(), llama.llama_batch_ext_init(ctx), adapter, pool, llama.gguf_init_empty()])
+
+
+@returns(None)
+def test_a_freed_model_whose_context_lives(model: Any) -> None:
+    llama.llama_model_free(model)
+
+
+@returns(None)
+def test_a_callback_for_logs() -> None:
+    llama.llama_log_set(llama.llama_log_callback(lambda *given: None), None)
+
+
+@returns(None)
+def test_a_callback_in_a_context(ctx: Any) -> None:
+    abort_with(ctx, lambda data: False)
+
+
+@returns(None)
+def test_a_sampler_of_the_user_s() -> None:
+    kept.append(chain_of(user_sampler(free=print)))
+
+
+# ---------------------------------------------------------------- what is called while the interpreter ends
+
+
+@returns(None)
+def test_del_methods_that_free() -> None:
+    class Owner:
+        other: Owner
+
+        def __init__(self) -> None:
+            self.model = load()
+            self.context = context_of(self.model)
+
+        def __del__(self) -> None:
+            llama.llama_model_free(self.model)
+            llama.llama_free(self.context)
+
+    one, two = Owner(), Owner()
+    one.other, two.other = two, one
+    sys.modules["kept"] = one  # type: ignore[assignment]
+
+
+@returns(None)
+def test_del_methods_that_decode(ctx: Any) -> None:
+    class User:
+        def __del__(self) -> None:
+            decode(ctx)
+
+    vars(builtins)["kept"] = User()
+    kept.append(User())
+
+
+@returns(None)
+def test_a_function_at_exit(model: Any, ctx: Any) -> None:
+    atexit.register(lambda: (decode(ctx), llama.llama_free(ctx), llama.llama_model_free(model)))
+
+
+# ---------------------------------------------------------------- daemon threads
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_that_decodes(turn: int, ctx: Any) -> None:
+    keep_at_it(lambda: decode_again(ctx))
+
+
+@three_times
+@returns(None)
+def test_daemon_threads_that_decode_in_contexts_of_one_model(turn: int, model: Any) -> None:
+    for _ in range(3):
+        context = context_of(model)
+        keep_at_it(lambda context=context: decode_again(context))  # type: ignore[misc]
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_whose_model_was_freed(turn: int, model: Any, ctx: Any) -> None:
+    keep_at_it(lambda: decode_again(ctx))
+    llama.llama_model_free(model)
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_with_an_abort_callback(turn: int, ctx: Any) -> None:
+    abort_with(ctx, lambda data: False)
+    keep_at_it(lambda: decode_again(ctx))
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_with_a_sampler_of_the_user_s(turn: int, ctx: Any) -> None:
+    decode(ctx)
+    chain = chain_of(user_sampler(apply=lambda sampler, array: time.sleep(0.001)))  # mostly it is in there
+    keep_at_it(lambda: llama.llama_sampler_sample(chain, ctx, -1))
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_that_loads_with_a_progress_callback(turn: int) -> None:
+    callback = llama.llama_progress_callback(lambda progress, data: True)
+    keep_at_it(lambda: llama.llama_model_free(load(progress_callback=callback)))
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_and_a_del_that_frees_its_context(turn: int, ctx: Any) -> None:
+    class Owner:
+        def __del__(self) -> None:
+            with contextlib.suppress(LlamaError):
+                llama.llama_free(ctx)
+
+    kept.append(Owner())
+    keep_at_it(lambda: decode_again(ctx))
+
+
+@three_times
+@returns(None)
+def test_daemon_threads_that_log_to_python(turn: int) -> None:
+    llamacffi.log_to("quiet")
+    for _ in range(3):
+        keep_at_it(lambda: llama.llama_model_free(load()))
+
+
+@three_times
+@ends_with(3)
+def test_an_exit_status_is_kept(turn: int, ctx: Any) -> None:
+    keep_at_it(lambda: decode_again(ctx))
+    raise SystemExit(3)

@@ -2,132 +2,116 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import re
+import signal
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-# A child of fork reports by its exit status; SIGALRM ends one that hangs.
-FORK = """
-def in_fork(function):
-    sys.stdout.flush()
+from llamacffi import llama_cpp as llama
+from support import gguf_files
+from support.cells import alone, returns
+from support.child import outcome, told
+from support.objects import busy, context_of, decode, load, load_and_decode, pool_of
+
+pytestmark = alone
+
+
+def in_fork(function: Callable[[], object]) -> str:
+    """Tell what a call in a child of fork returned or raised; SIGALRM ends one that hangs."""
+    reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         signal.alarm(20)
-        status = 1
         try:
-            print(function(), flush=True)
-            status = 0
-        except llamacffi.LlamaError as error:
-            print(type(error).__name__, error, flush=True)
-            status = 0
+            os.write(writing, outcome(function).encode())
         finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
-
-model = load()
-ctx = context_of(model)
-"""
-
-
-def test_a_forked_child_goes_on_with_model_and_context(output_of: Callable[..., str]) -> None:
-    code = """
-decode(ctx)
-print(in_fork(lambda: (decode(ctx), decode(context_of(model)), L.llama_free(ctx), L.llama_model_free(model))))
-print(decode(ctx))
-"""
-    assert output_of(FORK + code) == "(0, 0, None, None)\n0\n0\n"
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        found = pipe.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return found
 
 
-def test_a_forked_child_decodes_with_several_threads(output_of: Callable[..., str]) -> None:
-    code = """
-two = context_of(model, n_threads=2, n_threads_batch=2)
-decode(two)
-print(in_fork(lambda: decode(two)))
-"""
-    assert output_of(FORK + code) == "0\n0\n"
+@returns((told((0, 0, None, None)), 0))
+def test_a_forked_child_goes_on_with_model_and_context(model: Any, ctx: Any) -> object:
+    decode(ctx)
+    found = in_fork(
+        lambda: (decode(ctx), decode(context_of(model)), llama.llama_free(ctx), llama.llama_model_free(model))
+    )
+    return found, decode(ctx)
 
 
-def test_a_context_that_another_thread_was_in_is_free_in_the_child(output_of: Callable[..., str]) -> None:
+@returns(told(0))
+def test_a_forked_child_decodes_with_several_threads(model: Any) -> str:
+    two = context_of(model, n_threads=2, n_threads_batch=2)
+    decode(two)
+    return in_fork(lambda: decode(two))
+
+
+@returns(told((None, 0)))
+def test_a_context_that_another_thread_was_in_is_free_in_the_child(model: Any, ctx: Any) -> str:
     """That thread is none of the child's. What it was doing is left half done, so the child only frees."""
-    code = """
-entered, go_on = threading.Event(), threading.Event()
-
-def wait(data):
-    entered.set()
-    go_on.wait(20)
-    return False
-
-L.llama_set_abort_callback(ctx, L.ggml_abort_callback(wait), None)
-thread = threading.Thread(target=decode, args=(ctx,))
-thread.start()
-entered.wait(20)
-print(in_fork(lambda: (L.llama_free(ctx), decode(context_of(model)))))
-go_on.set()
-thread.join(20)
-"""
-    assert output_of(FORK + code) == "(None, 0)\n0\n"
+    with busy(ctx):
+        return in_fork(lambda: (llama.llama_free(ctx), decode(context_of(model))))
 
 
-def test_a_context_with_a_thread_pool_goes_on_without_it_in_the_child(output_of: Callable[..., str]) -> None:
+@returns((told((0, None, None)), 0))
+def test_a_context_with_a_thread_pool_goes_on_without_it_in_the_child(ctx: Any) -> object:
     """The pool's threads stayed in the parent; waiting for them would be for ever."""
-    code = """
-pool = pool_of(2)
-L.llama_attach_threadpool(ctx, pool, None)
-L.llama_set_n_threads(ctx, 2, 2)
-decode(ctx)
-print(in_fork(lambda: (decode(ctx), L.llama_detach_threadpool(ctx), L.llama_free(ctx))))
-print(decode(ctx))
-"""
-    assert output_of(FORK + code) == "(0, None, None)\n0\n0\n"
+    llama.llama_attach_threadpool(ctx, pool_of(2), None)
+    llama.llama_set_n_threads(ctx, 2, 2)
+    decode(ctx)
+    found = in_fork(lambda: (decode(ctx), llama.llama_detach_threadpool(ctx), llama.llama_free(ctx)))
+    return found, decode(ctx)
 
 
-def test_a_parent_s_thread_pool_is_no_use_to_the_child(output_of: Callable[..., str]) -> None:
-    code = """
-pool = pool_of(2)
-print(in_fork(lambda: L.llama_attach_threadpool(ctx, pool, None)))
-print(in_fork(lambda: L.ggml_threadpool_free(pool)))
-"""
-    attached, status, freed, last = output_of(FORK + code).splitlines()
-    assert attached.startswith("LlamaValueError llama_attach_threadpool(): threadpool")
-    assert freed == "None" or freed.startswith("LlamaValueError ggml_threadpool_free(): threadpool")
-    assert (status, last) == ("0", "0")
+OF_POOLS: dict[str, Callable[[Any, Any], object]] = {
+    "llama_attach_threadpool": lambda ctx, pool: llama.llama_attach_threadpool(ctx, pool, None),
+    "ggml_threadpool_free": lambda ctx, pool: llama.ggml_threadpool_free(pool),
+}
 
 
-def test_forks_among_threads_that_load_and_free_never_hang(output_of: Callable[..., str]) -> None:
+@pytest.mark.parametrize("function", OF_POOLS)
+@returns(True)
+def test_a_parent_s_thread_pool_is_no_use_to_the_child(function: str, ctx: Any) -> bool:
+    pool = pool_of(2)
+    found = in_fork(lambda: OF_POOLS[function](ctx, pool))
+    return bool(re.match(rf"LlamaValueError: {function}\(\): threadpool", found))
+
+
+@returns({told(0)})
+def test_forks_among_threads_that_load_and_free_never_hang() -> object:
     """A lock of ours that another thread holds at the fork must not stay locked in the child."""
-    code = """
-stop = threading.Event()
+    stop = threading.Event()
 
-def load_and_free():
-    while not stop.is_set():
-        one = load()
-        context = context_of(one)
-        decode(context)
-        L.llama_free(context)
-        L.llama_model_free(one)
+    def load_and_free() -> None:
+        while not stop.is_set():
+            model = load()
+            ctx = context_of(model)
+            decode(ctx)
+            llama.llama_free(ctx)
+            llama.llama_model_free(model)
 
-threads = [threading.Thread(target=load_and_free) for _ in range(3)]
-[thread.start() for thread in threads]
-statuses = {in_fork(lambda: decode(context_of(load()))) for _ in range(60)}
-stop.set()
-[thread.join() for thread in threads]
-print("statuses", statuses)
-"""
-    assert output_of(FORK + code, timeout=120).splitlines() == ["0"] * 60 + ["statuses {0}"]
+    threads = [threading.Thread(target=load_and_free) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    found = {in_fork(lambda: decode(context_of(load()))) for _ in range(60)}
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_multiprocessing_works_after_a_model_was_loaded(method: str, output_of: Callable[..., str]) -> None:
-    """The children's function is one of `world`, so that spawn can import it."""
-    code = f"""
-import multiprocessing
-model = load()
-ctx = context_of(model)
-decode(ctx)
-if __name__ == "__main__":
-    methods = multiprocessing.get_context({method!r})
-    with methods.Pool(2) as pool:
-        print(pool.map_async(load_and_decode, [TINY] * 4).get(40))
-print(decode(ctx))
-"""
-    assert output_of(code) == "[0, 0, 0, 0]\n0\n"
+@returns(([0, 0, 0, 0], 0))
+def test_multiprocessing_works_after_a_model_was_loaded(method: str, ctx: Any) -> object:
+    decode(ctx)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        decoded = pool.map_async(load_and_decode, [gguf_files.shared()] * 4).get(40)
+    return decoded, decode(ctx)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import damage
-import gguf_files
 import hostile
 import pytest
-from children import run
+
+from support import gguf_files
+from support.processes import run
 
 SHORT, SHORT_STATES = 75, 25  # files of each of the four kinds
 LONG, LONG_STATES = 5_000, 2_500

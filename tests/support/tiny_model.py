@@ -36,11 +36,16 @@ def write(path: Path, shape: Shape = Shape(), seed: int = 1) -> Path:
     _describe(writer, shape)
     _add_vocabulary(writer)
     _add_tensors(writer, shape, np.random.default_rng(seed))
+    finish(writer)
+    return path
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write what the writer was told, and close its file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
 
 
 def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:

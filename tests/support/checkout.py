@@ -6,8 +6,9 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = Path(__file__).with_name("programs")
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+PROGRAMS = TESTS / "programs"
 LIBRARIES = ("llama", "ggml", "ggml-cpu", "ggml-rpc", "ggml-base")
 
 

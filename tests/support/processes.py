@@ -18,3 +18,14 @@ def run(*command: str | Path, **options: Any) -> Ended:
 def run_python(code: str, *arguments: str | Path, **options: Any) -> Ended:
     """Run Python code, which finds `arguments` in `sys.argv[1:]`."""
     return run(sys.executable, "-c", code, *arguments, **options)
+
+
+def output_of(*command: str | Path, **options: Any) -> str:
+    """Run a command that must end well; return what it printed."""
+    ended = run(*command, **options)
+    assert ended.returncode == 0, f"ended with {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def output_of_python(code: str, *arguments: str | Path, **options: Any) -> str:
+    return output_of(sys.executable, "-c", code, *arguments, **options)

@@ -1,13 +1,18 @@
-"""The four kinds of GGUF file that the harness damages, all made from the tiny model or with the `gguf` package."""
+"""The four kinds of GGUF file that the tests load, all made from the tiny model or with the `gguf` package."""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import struct
+import tempfile
 from pathlib import Path
 
 import gguf
 import numpy as np
-import tiny_model
+
+from support import tiny_model
 
 CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
 ALIGNMENT = 32
@@ -56,10 +61,7 @@ def write_adapter(path: Path) -> Path:
     random, width = np.random.default_rng(7), tiny_model.Shape().width
     for half, size in {"lora_a": (RANK, width), "lora_b": (width, RANK)}.items():
         writer.add_tensor(f"blk.0.attn_q.weight.{half}", random.normal(size=size).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    tiny_model.finish(writer)
     return path
 
 
@@ -69,3 +71,11 @@ KINDS = {
     "template": write_model_with_template,
     "adapter": write_adapter,
 }
+
+
+@functools.cache
+def shared(kind: str = "model") -> Path:
+    """Return a file of that kind which lasts as long as this process; nobody may change it."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return KINDS[kind](Path(folder, f"{kind}.gguf"))

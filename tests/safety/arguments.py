@@ -1,0 +1,75 @@
+"""An argument that is good for each C type of the headers, or at least not what a test is about."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from typing import Any
+
+from llamacffi import ctypes_types, ffi, lib
+from llamacffi import llama_cpp as llama
+from support.objects import adapter_of, chain_of, pool_of
+
+MANY = 1000  # items of an array
+
+# How a test gets a live handle of each kind, by a model and a context of it.
+LIVE: dict[str, Callable[[Any, Any], Any]] = {
+    "llama_model": lambda model, ctx: model,
+    "llama_context": lambda model, ctx: ctx,
+    "llama_vocab": lambda model, ctx: llama.llama_model_get_vocab(model),
+    "llama_memory_i": lambda model, ctx: llama.llama_get_memory(ctx),
+    "llama_sampler": lambda model, ctx: llama.llama_sampler_init_top_k(3),
+    "llama_batch_ext": lambda model, ctx: llama.llama_batch_ext_init(ctx),
+    "llama_adapter_lora": lambda model, ctx: adapter_of(model),
+    "gguf_context": lambda model, ctx: llama.gguf_init_empty(),
+    "ggml_threadpool": lambda model, ctx: pool_of(1),
+}
+
+# The items that a parameter of this type points to.
+ITEM: dict[str, Any] = {
+    "char *": ctypes.c_char,
+    "uint8_t *": ctypes.c_uint8,
+    "int32_t *": ctypes.c_int32,
+    "uint16_t *": ctypes.c_uint16,
+    "float *": ctypes.c_float,
+    "ggml_bf16_t *": llama.ggml_bf16_t,
+    "void *": ctypes.c_uint8,
+    "size_t *": ctypes.c_size_t,
+    "char * *": ctypes.c_char_p,
+    "void * *": ctypes.c_void_p,
+    "struct llama_adapter_lora * *": ctypes.c_void_p,
+    "struct llama_chat_message *": llama.llama_chat_message,
+    "struct llama_logit_bias *": llama.llama_logit_bias,
+    "llama_logit_bias *": llama.llama_logit_bias,
+    "void(* *)(enum ggml_log_level, char *, void *)": ctypes.c_void_p,
+}
+
+
+def types_of(function: str) -> tuple[Any, ...]:
+    """Return cffi's types of a function's parameters."""
+    return tuple(ffi.typeof(getattr(lib, function)).args)
+
+
+def kind_of(ctype: Any) -> str | None:
+    """Return the kind of handle that a parameter of this type is."""
+    found = re.fullmatch(r"struct (\w+) (?:const )?\*", ctype.cname)
+    return found[1] if found and found[1] in LIVE else None
+
+
+def array_of(ctype: Any, count: int) -> Any:
+    return (ITEM[ctype.cname] * count)()
+
+
+def good(function: str, ctype: Any, model: Any, ctx: Any) -> Any:
+    """Make an argument for a parameter of this type."""
+    kind = kind_of(ctype)
+    if kind == "llama_sampler" and function.startswith("llama_sampler_chain_"):
+        return chain_of()
+    if kind:
+        return LIVE[kind](model, ctx)
+    if ctype.cname in ITEM:
+        return array_of(ctype, MANY)
+    if ctype.kind == "struct":
+        return ctypes_types.named(ctype.cname.removeprefix("struct "))()
+    return False if ctype.cname == "_Bool" else 0

@@ -1,0 +1,218 @@
+"""Batches that say more than they hold, or what the context cannot have."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import llama_cpp as llama
+from support.cells import refused, returns
+from support.objects import batch_of_one, context_of, decode, ints
+from support.tiny_model import N_VOCAB, Shape
+
+BEYOND = (-1, 10**6, -(2**31))
+
+# ---------------------------------------------------------------- what it holds
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has n_tokens = 4, but holds 3")
+def test_n_tokens_is_not_beyond_the_array_of_get_one(ctx: Any) -> None:
+    batch = llama.llama_batch_get_one(ints(1, 2, 3), 3)
+    batch.n_tokens = 4
+    llama.llama_decode(ctx, batch)
+
+
+@returns(0)
+def test_the_array_of_get_one_lives_as_long_as_its_batch(ctx: Any) -> int:
+    batch = llama.llama_batch_get_one(ints(*[5] * 100), 100)
+    gc.collect()
+    return int(llama.llama_decode(ctx, batch))
+
+
+@refused(TypeError, r"llama_batch_get_one\(\): tokens")
+def test_a_list_is_not_taken_where_c_keeps_the_pointer() -> None:
+    llama.llama_batch_get_one([1, 2], 2)
+
+
+@refused(LlamaValueError, r"llama_batch_free\(\): batch .+ not made by llama_batch_init")
+def test_a_batch_of_get_one_is_not_freed() -> None:
+    llama.llama_batch_free(llama.llama_batch_get_one(ints(1), 1))
+
+
+@refused(LlamaValueError, r"llama_batch_free\(\): batch .+ freed already")
+def test_a_copy_of_a_freed_batch_is_not_freed() -> None:
+    batch = batch_of_one()
+    copy = llama.llama_batch.from_buffer_copy(batch)
+    llama.llama_batch_free(batch)
+    llama.llama_batch_free(copy)
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ freed already")
+def test_a_freed_batch_is_not_decoded(ctx: Any) -> None:
+    batch = batch_of_one()
+    llama.llama_batch_free(batch)
+    llama.llama_decode(ctx, batch)
+
+
+@returns(-1)
+def test_a_batch_without_tokens_is_not_decoded(ctx: Any) -> int:
+    return int(llama.llama_decode(ctx, llama.llama_batch_init(8, 0, 1)))
+
+
+@returns(-1)
+def test_a_batch_with_a_negative_number_of_tokens_is_not_decoded(ctx: Any) -> int:
+    batch = batch_of_one()
+    batch.n_tokens = -3
+    return int(llama.llama_decode(ctx, batch))
+
+
+@refused(LlamaAssertionError, r"llama_decode\(\): .+n_tokens_all <= cparams.n_batch")
+def test_more_tokens_than_the_context_takes_are_not_decoded(ctx: Any) -> None:
+    decode(ctx, (5,) * 300)
+
+
+@returns(0)
+def test_a_context_decodes_after_it_refused_a_batch(ctx: Any) -> int:
+    batch = batch_of_one(4)
+    batch.n_tokens = 5
+    with pytest.raises(LlamaValueError):
+        llama.llama_decode(ctx, batch)
+    return decode(ctx)
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize("sizes", [(-1, 0, 1), (1, 0, -1)])
+@refused(LlamaValueError, r"llama_batch_init\(\): sizes must not be negative")
+def test_a_batch_has_no_negative_size(sizes: tuple[int, int, int]) -> None:
+    llama.llama_batch_init(*sizes)
+
+
+@refused(MemoryError, r"llama_batch_init\(\): out of memory")
+def test_a_batch_is_no_larger_than_memory() -> None:
+    llama.llama_batch_init(2**31 - 1, 2**31 - 1, 1)
+
+
+# ---------------------------------------------------------------- what a token has
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has neither token nor embd")
+def test_a_batch_has_tokens_or_embeddings(ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.token = None
+    llama.llama_decode(ctx, batch)
+
+
+@pytest.mark.parametrize("count", [10**6, -5])
+@refused(LlamaValueError, lambda count: rf"llama_decode\(\): batch .+ has at n_seq_id\[0\] {count}, not 1 to 1")
+def test_a_token_has_as_many_sequences_as_there_is_room_for(count: int, ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.n_seq_id[0] = count
+    llama.llama_decode(ctx, batch)
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has at seq_id\[0\] NULL")
+def test_a_token_has_a_row_of_sequences(ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.seq_id[0] = None
+    llama.llama_decode(ctx, batch)
+
+
+@pytest.mark.parametrize("sequence", [10**6, -1])
+@refused(LlamaValueError, lambda sequence: rf"llama_decode\(\): batch .+ has at seq_id\[0\] {sequence}, not below")
+def test_a_token_is_of_a_sequence_that_the_context_has(sequence: int, ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.seq_id[0][0] = sequence
+    llama.llama_decode(ctx, batch)
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has at seq_id\[0\] 1000000, not below")
+def test_a_token_without_a_position_is_of_a_sequence_that_the_context_has(ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.pos = None
+    batch.seq_id[0][0] = 10**6
+    llama.llama_decode(ctx, batch)
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has at pos\[0\] -7")
+def test_a_position_is_not_negative(ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.pos[0] = -7
+    llama.llama_decode(ctx, batch)
+
+
+@returns(0)
+def test_the_highest_position_is_decoded(ctx: Any) -> int:
+    batch = batch_of_one()
+    batch.pos[0] = 2**31 - 1
+    return int(llama.llama_decode(ctx, batch))
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ holds embeddings of 1 numbers, where the model has 32")
+def test_embeddings_have_the_model_s_width(ctx: Any) -> None:
+    llama.llama_decode(ctx, batch_of_one(embd=1))
+
+
+@returns(0)
+def test_embeddings_of_the_model_s_width_are_decoded(ctx: Any) -> int:
+    return int(llama.llama_decode(ctx, batch_of_one(embd=Shape().width)))
+
+
+# ---------------------------------------------------------------- encoding
+
+
+@refused(LlamaValueError, r"llama_encode\(\): the model of ctx has no encoder")
+def test_a_decoder_does_not_encode(ctx: Any) -> None:
+    llama.llama_encode(ctx, llama.llama_batch_get_one(ints(1, 5), 2))
+
+
+@refused(LlamaValueError, r"llama_process\(\): the model of ctx has no encoder")
+def test_a_decoder_does_not_encode_a_batch_ext(ctx: Any) -> None:
+    batch = llama.llama_batch_ext_init(ctx)
+    llama.llama_batch_ext_add_token(batch, 0, 5)
+    llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_ENCODE, batch)
+
+
+@refused(LlamaValueError, r"llama_process\(\): type is no llama_process_type")
+def test_a_batch_ext_is_encoded_or_decoded(ctx: Any) -> None:
+    llama.llama_process(ctx, 99, llama.llama_batch_ext_init(ctx))
+
+
+# ---------------------------------------------------------------- batch_ext
+
+
+@returns([False, False, False, False])
+def test_a_batch_ext_has_outputs_where_it_has_tokens(ctx: Any) -> object:
+    batch = llama.llama_batch_ext_init(ctx)
+    llama.llama_batch_ext_add_token(batch, 0, 5)
+    return [llama.llama_batch_ext_set_output_logits(batch, index, True) for index in (*BEYOND, 1)]
+
+
+@returns([-3, -3, -3, -3])
+def test_a_batch_ext_takes_sequences_that_the_context_has(ctx: Any) -> object:
+    batch = llama.llama_batch_ext_init(ctx)
+    return [llama.llama_batch_ext_add_token(batch, sequence, 5) for sequence in (*BEYOND, 1)]
+
+
+@returns([-2, -2, -2, -2])
+def test_a_batch_ext_takes_tokens_of_the_vocabulary(ctx: Any) -> object:
+    batch = llama.llama_batch_ext_init(ctx)
+    return [llama.llama_batch_ext_add_token(batch, 0, token) for token in (*BEYOND, N_VOCAB)]
+
+
+@returns(-2)
+def test_a_batch_ext_takes_no_embeddings_that_are_null(ctx: Any) -> int:
+    batch = llama.llama_batch_ext_init(ctx)
+    return int(llama.llama_batch_ext_add_embd(batch, 0, llama.llama_embd(None, 1, Shape().width)))
+
+
+@returns(0)
+def test_a_context_of_one_sequence_decodes_whatever_sequence_a_batch_ext_names(model: Any, ctx: Any) -> int:
+    """Such a context has one stream for the 256 sequences that llama.cpp knows, so nothing is out of range."""
+    batch = llama.llama_batch_ext_init(context_of(model, n_seq_max=64))
+    llama.llama_batch_ext_add_token(batch, 60, 5)
+    return int(llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_DECODE, batch))

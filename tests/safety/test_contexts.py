@@ -1,0 +1,85 @@
+"""Contexts whose params cannot be, or are odd: what is refused, what llama.cpp does not make, and what decodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import llama_cpp as llama
+from support.cells import refused, returns
+from support.objects import context_of, decode, pool_of
+
+# ---------------------------------------------------------------- refused
+
+
+@pytest.mark.parametrize("number", [9999, -1, 31, 24, 28])
+@pytest.mark.parametrize("field", ["type_k", "type_v"])
+@refused(LlamaValueError, r"llama_init_from_model\(\): type_k or type_v is no ggml_type that a cache can have")
+def test_a_cache_has_a_type_that_can_be_computed_with(field: str, number: int, model: Any) -> None:
+    context_of(model, **{field: number})
+
+
+@refused(LlamaValueError, r"llama_init_from_model\(\): samplers must hold n_samplers items")
+def test_samplers_that_are_counted_are_there(model: Any) -> None:
+    context_of(model, n_samplers=5)
+
+
+@refused(LlamaAssertionError, r"llama_init_from_model\(\): .+n_outputs_max <= cparams.n_outputs_max")
+def test_a_batch_of_no_tokens_is_no_batch(model: Any) -> None:
+    context_of(model, n_batch=0)
+
+
+@refused(LlamaAssertionError, r"llama_init_from_model\(\): .+fatal error")
+def test_a_flash_attention_is_one_that_is_known(model: Any) -> None:
+    context_of(model, flash_attn_type=99)
+
+
+@refused(LlamaAssertionError, r"llama_decode\(\): .+n_tokens_all <= cparams.n_batch")
+def test_a_context_of_one_token_does_not_decode_three(model: Any) -> None:
+    decode(context_of(model, n_ctx=1))
+
+
+@pytest.mark.parametrize("count", [-1, 10**6])
+@refused(LlamaValueError, r"ggml_threadpool_new\(\): params->n_threads must be from 1 to GGML_MAX_N_THREADS")
+def test_a_pool_has_as_many_threads_as_ggml_allows(count: int) -> None:
+    pool_of(count)
+
+
+# ---------------------------------------------------------------- not made, or made
+
+
+@pytest.mark.parametrize(("field", "number"), [("n_seq_max", 2**32 - 1), ("ctx_type", 99)])
+@returns(None)
+def test_what_llama_cpp_refuses_is_no_context(field: str, number: int, model: Any) -> object:
+    return context_of(model, **{field: number})
+
+
+IGNORED = [
+    ("n_batch", 2**32 - 1),
+    ("n_ubatch", 0),
+    ("n_seq_max", 0),
+    ("n_rs_seq", 2**32 - 1),
+    ("n_outputs_max", 2**32 - 1),
+    ("n_threads", 0),
+    ("n_threads", -1),
+    ("rope_scaling_type", 99),
+    ("pooling_type", 99),
+    ("attention_type", 99),
+    ("ctx_other", 8),
+]
+
+
+@pytest.mark.parametrize(("field", "number"), IGNORED)
+@returns(0)
+def test_a_number_that_llama_cpp_replaces_or_does_not_read_is_survived(field: str, number: int, model: Any) -> int:
+    """As in C. `ctx_other` is read for some architectures alone, and what stands in a struct is trusted."""
+    return decode(context_of(model, **{field: number}))
+
+
+@returns(0)
+def test_a_freed_context_that_llama_cpp_does_not_read_is_survived(model: Any) -> int:
+    other = context_of(model)
+    llama.llama_free(other)
+    return decode(context_of(model, ctx_other=other))

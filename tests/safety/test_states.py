@@ -1,0 +1,110 @@
+"""Sequences that a context has not, and states that are short, cut off, or garbage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import llama_cpp as llama
+from support.cells import refused, returns
+from support.objects import decode
+
+ROOM = 10_000
+
+# ---------------------------------------------------------------- sequences
+
+OF_NO_SEQUENCE = [
+    ("llama_memory_seq_rm", (10**6, 0, 1)),
+    ("llama_memory_seq_rm", (-5, 0, 1)),
+    ("llama_memory_seq_cp", (0, 10**6, -1, -1)),
+    ("llama_memory_seq_cp", (-1, 0, 0, 1)),
+    ("llama_memory_seq_keep", (-1,)),
+    ("llama_memory_seq_keep", (10**6,)),
+    ("llama_memory_seq_add", (-1, 0, 1, 1)),
+    ("llama_memory_seq_add", (10**6, 0, 1, 1)),
+    ("llama_memory_seq_div", (10**6, 0, 1, 2)),
+    ("llama_memory_seq_pos_min", (-1,)),
+    ("llama_memory_seq_pos_min", (10**6,)),
+    ("llama_memory_seq_pos_max", (-1,)),
+    ("llama_memory_seq_pos_max", (10**6,)),
+]
+
+
+@pytest.mark.parametrize(("function", "numbers"), OF_NO_SEQUENCE)
+@refused(LlamaAssertionError, lambda function, numbers: rf"{function}\(\): .+seq_to_stream.size\(\)")
+def test_a_memory_has_the_sequences_of_its_context(function: str, numbers: tuple[int, ...], ctx: Any) -> None:
+    getattr(llama, function)(llama.llama_get_memory(ctx), *numbers)
+
+
+@refused(LlamaValueError, r"llama_memory_seq_div\(\): d must be at least 1")
+def test_positions_are_not_divided_by_zero(ctx: Any) -> None:
+    llama.llama_memory_seq_div(llama.llama_get_memory(ctx), 0, 0, -1, 0)
+
+
+@returns(-1)
+def test_after_a_position_beyond_what_an_int_holds_nothing_is_decoded(ctx: Any) -> int:
+    decode(ctx)
+    llama.llama_memory_seq_add(llama.llama_get_memory(ctx), 0, 0, -1, 2**31 - 1)
+    return decode(ctx)
+
+
+OUTPUTS = (
+    "llama_get_logits_ith",
+    "llama_get_embeddings_ith",
+    "llama_get_embeddings_seq",
+    "llama_get_sampled_probs_ith",
+)
+
+
+@pytest.mark.parametrize("index", [0, -1, 10**6, -(2**31)])
+@pytest.mark.parametrize("function", OUTPUTS)
+@returns(False)
+def test_a_context_that_decoded_nothing_has_no_outputs(function: str, index: int, ctx: Any) -> bool:
+    return bool(getattr(llama, function)(ctx, index))
+
+
+# ---------------------------------------------------------------- states
+
+
+def state_of(ctx: Any) -> bytes:
+    data = bytearray(ROOM)
+    return bytes(data[: llama.llama_state_get_data(ctx, data, ROOM)])
+
+
+@returns(True)
+def test_a_sequence_that_is_none_has_an_empty_state(ctx: Any) -> bool:
+    sizes = {llama.llama_state_seq_get_size(ctx, sequence) for sequence in (256, 10**6, -(2**31))}
+    return sizes == {llama.llama_state_seq_get_size(ctx, 0)}
+
+
+@refused(LlamaAssertionError, r"llama_state_seq_set_data\(\): .+seq_to_stream.size\(\)")
+def test_a_sequence_that_is_none_takes_no_state(ctx: Any) -> None:
+    data = bytearray(ROOM)
+    size = llama.llama_state_seq_get_data(ctx, data, ROOM, 0)
+    llama.llama_state_seq_set_data(ctx, bytes(data[:size]), size, 10**6)
+
+
+@pytest.mark.parametrize("room", [None, 10])
+@refused(LlamaValueError, r"llama_copy_state_data\(\): dst is shorter than llama_state_get_size")
+def test_a_state_without_a_length_is_not_copied_to_a_short_buffer(room: int | None, ctx: Any) -> None:
+    llama.llama_copy_state_data(ctx, room and bytearray(room))
+
+
+@refused(LlamaValueError, r"llama_set_state_data\(\): src must not be NULL")
+def test_a_state_is_not_set_out_of_nothing(ctx: Any) -> None:
+    llama.llama_set_state_data(ctx, None)
+
+
+@returns(0)
+def test_a_state_of_garbage_is_not_taken(ctx: Any) -> int:
+    return int(llama.llama_state_set_data(ctx, bytes(64), 64))
+
+
+@returns(({0}, 0))
+def test_a_state_that_is_cut_off_is_not_taken_and_the_context_decodes(ctx: Any) -> object:
+    decode(ctx)
+    state = state_of(ctx)
+    taken = {llama.llama_state_set_data(ctx, state[:size], size) for size in range(0, len(state), 41)}
+    return taken, decode(ctx)

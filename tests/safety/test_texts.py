@@ -1,0 +1,125 @@
+"""Tokens, texts, names and chats that are out of range, NULL, or no text at all."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref
+from typing import Any
+
+import pytest
+
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
+from llamacffi import llama_cpp as llama
+from support.cells import refused, returns
+from support.objects import ints
+from support.tiny_model import N_VOCAB
+
+# ---------------------------------------------------------------- tokens out of range
+
+OUT_OF_RANGE = (-1, N_VOCAB, 10**6, -(2**31))
+READ = (
+    "llama_vocab_get_text",
+    "llama_vocab_get_score",
+    "llama_vocab_get_attr",
+    "llama_vocab_is_control",
+    "llama_token_get_text",
+    "llama_token_is_control",
+)
+
+
+@pytest.mark.parametrize("token", OUT_OF_RANGE)
+@pytest.mark.parametrize("function", READ)
+@refused(LlamaValueError, lambda function, token: rf"{function}\(\): ")
+def test_nothing_is_read_of_a_token_out_of_range(function: str, token: int, vocab: Any) -> None:
+    getattr(llama, function)(vocab, token)
+
+
+@pytest.mark.parametrize("token", OUT_OF_RANGE)
+@returns(False)
+def test_a_token_out_of_range_ends_no_generation(token: int, vocab: Any) -> object:
+    return llama.llama_vocab_is_eog(vocab, token)
+
+
+@refused(LlamaValueError, r"llama_token_to_piece\(\): .*1000000")
+def test_a_token_out_of_range_has_no_piece(vocab: Any) -> None:
+    llama.llama_token_to_piece(vocab, 10**6, bytearray(8), 8, 0, False)
+
+
+@refused(LlamaValueError, r"llama_detokenize\(\): .*1000000")
+def test_tokens_out_of_range_make_no_text(vocab: Any) -> None:
+    llama.llama_detokenize(vocab, ints(10**6), 1, bytearray(8), 8, False, False)
+
+
+# ---------------------------------------------------------------- lengths
+
+
+@pytest.mark.parametrize("length", [-1, -(2**31)])
+@refused(LlamaError, r"llama_tokenize\(\): ")
+def test_a_text_has_no_negative_length(length: int, vocab: Any) -> None:
+    llama.llama_tokenize(vocab, b"abc", length, None, 0, True, True)
+
+
+@returns(-4)
+def test_a_negative_room_for_tokens_is_none(vocab: Any) -> int:
+    return int(llama.llama_tokenize(vocab, b"abc", 3, None, -5, True, True))
+
+
+@refused(LlamaAssertionError, r"llama_detokenize\(\): .+avail >= 0")
+def test_a_room_for_text_is_not_negative(vocab: Any) -> None:
+    llama.llama_detokenize(vocab, ints(5), 1, bytearray(8), -5, False, False)
+
+
+# ---------------------------------------------------------------- str
+
+
+@refused(LlamaValueError, r"llama_model_load_from_file\(\): path_model .+ NUL")
+def test_a_str_has_no_nul() -> None:
+    llama.llama_model_load_from_file("a\0b", llama.llama_model_default_params())
+
+
+@refused(LlamaValueError, r"llama_model_chat_template\(\): name .+ surrogates not allowed")
+def test_a_str_is_utf_8(model: Any) -> None:
+    llama.llama_model_chat_template(model, "\udc80")
+
+
+# ---------------------------------------------------------------- NULL
+
+
+@refused(LlamaValueError, r"llama_model_load_from_file\(\): path_model .+ must not be NULL")
+def test_a_path_is_not_null() -> None:
+    llama.llama_model_load_from_file(None, llama.llama_model_default_params())
+
+
+@refused(LlamaValueError, r"llama_model_load_from_splits\(\): paths .+ holds NULL at 0")
+def test_the_path_of_a_split_is_not_null() -> None:
+    llama.llama_model_load_from_splits((ctypes.c_char_p * 1)(None), 1, llama.llama_model_default_params())
+
+
+@refused(LlamaValueError, r"llama_model_meta_val_str\(\): key .+ must not be NULL")
+def test_a_key_is_not_null(model: Any) -> None:
+    llama.llama_model_meta_val_str(model, None, bytearray(8), 8)
+
+
+@refused(LlamaValueError, r"llama_load_mode_from_str\(\): str .+ must not be NULL")
+def test_the_name_of_a_mode_is_not_null() -> None:
+    llama.llama_load_mode_from_str(None)
+
+
+# ---------------------------------------------------------------- chats
+
+
+@refused(LlamaValueError, r"llama_chat_apply_template\(\): chat .+ is NULL")
+def test_a_chat_is_not_null() -> None:
+    llama.llama_chat_apply_template(b"chatml", None, 1, True, None, 0)
+
+
+@pytest.mark.parametrize("message", [(None, b"x"), (b"user", None)])
+@refused(LlamaValueError, r"llama_chat_apply_template\(\): chat .+ holds NULL at 0")
+def test_a_message_has_a_role_and_a_content(message: tuple[bytes | None, bytes | None]) -> None:
+    llama.llama_chat_apply_template(b"chatml", byref(llama.llama_chat_message(*message)), 1, True, None, 0)
+
+
+@returns(-1)
+def test_a_chat_template_that_is_none_is_not_applied() -> int:
+    message = llama.llama_chat_message(b"user", b"x")
+    return int(llama.llama_chat_apply_template(b"{{ x" * 10_000, byref(message), 1, True, None, 0))
