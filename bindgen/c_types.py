@@ -9,6 +9,7 @@ import dataclasses
 
 from pycparser import c_ast, c_generator
 
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """What a parameter or a result is: a row's kind, the C type that it points to, and the ctypes type's name."""

@@ -64,9 +64,7 @@ class Tables:
         tracked = kind.name in ("HANDLE", "OBJECT") and kind.python in self.tracked
         return f"kind_of_{kind.python}" if tracked else "no_kind"
 
-    def _parameter(
-        self, node: c_ast.Decl, parameter: c_ast.Node, name: str, kind: Kind, rules: policy.Rules
-    ) -> str:
+    def _parameter(self, node: c_ast.Decl, parameter: c_ast.Node, name: str, kind: Kind, rules: policy.Rules) -> str:
         freed = rules.frees == name and len(parameters(node)) == 1
         nullable = freed or name in rules.nullable
         bounded = name in rules.bounds
@@ -85,9 +83,7 @@ class Tables:
         )
         return f"  {{{', '.join(cells)}}},\n"
 
-    def _function(
-        self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, int, int]
-    ) -> str:
+    def _function(self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, int, int]) -> str:
         result = self.types.kind(node.type.type)
         hint = self.header.deprecated.get(node.name)
         first, bound, text = starts
@@ -156,10 +152,10 @@ def names(header: trim_header.Header) -> str:
     return "".join(f"LLAMACFFI_FUNCTION({name})\n" for name in fixed)
 
 
-def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, str]:
-    """Which function of csrc/engine/ stands in the place of which C function."""
-    found = {str(node.name): rules.of(node.name).replaced_by for node in header.functions}
-    return {name: own for name, own in found.items() if own}
+def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, policy.Rules]:
+    """The rules of the C functions in whose place stands one of csrc/engine/."""
+    found = {str(node.name): rules.of(node.name) for node in header.functions}
+    return {name: own for name, own in found.items() if own.replaced_by}
 
 
 def _table(row: str, name: str, rows: Iterable[str]) -> str:

@@ -26,9 +26,10 @@ CHECKED = ("llama_", "gguf_", "mtmd_")
 
 FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "reenters")
 NAMES = ("owner", "frees", "replaced_by", "after")
+NUMBERS = ("fails_with",)
 LISTS = ("nullable", "computes", "exclusive", "keeps", "replaces")
 TABLES = ("bounds", "strings", "takes", "check", "reason")
-KEYS = frozenset((*FLAGS, *NAMES, *LISTS, *TABLES))
+KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
 # What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
 ABOUT_PARAMETERS = ("owner", "frees", *LISTS, "bounds", "strings", "takes", "reason")
 
@@ -55,6 +56,7 @@ class Rules:
     frees: str = ""
     replaced_by: str = ""
     after: str = ""
+    fails_with: int = 0
     nullable: tuple[str, ...] = ()
     computes: tuple[str, ...] = ()
     exclusive: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def _stale(policy: Policy, functions: dict[str, c_ast.Decl], header: trim_header
     for pattern, table in policy.functions.items():
         for part in pattern.split():
             if not fnmatch.filter(functions, part) and part not in header.excluded:
-                yield f"{part} is no function of the headers: remove it, or correct the name in [functions.\"{pattern}\"]"
+                yield f'{part} is no function of the headers: remove it, or correct the name in [functions."{pattern}"]'
         found = [node for name, node in functions.items() if matches(pattern, name)]
         known = {name for node in found for name in parameter_names(node)}
         for key in ABOUT_PARAMETERS:
@@ -192,7 +194,7 @@ def _covered(rules: Rules, name: str, kind: Kind) -> bool:
 def _proposal(name: str, kind: Kind) -> str:
     if kind.name == "FUNCTION":
         return f'`keeps = ["{name}"]` (C may call it until its owner is freed) or `replaces = ["{name}"]` (it also takes the place of the last)'
-    return f"`bounds = {{{name} = \"the parameter with its length\"}}`"
+    return f'`bounds = {{{name} = "the parameter with its length"}}`'
 
 
 def _judge_enums(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) -> Iterator[str]:

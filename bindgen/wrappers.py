@@ -10,22 +10,27 @@ from __future__ import annotations
 import pathlib
 import re
 
+from bindgen import policy
+
 RECORD = "&LLAMACFFI_CALL"
 ARGUMENTS = r"((?:x\d+(?:, )?)*)"  # PyPy's variant, which is compiled for PyPy alone, has `*x1` for a struct
 
 
-def replace(file: pathlib.Path, replacements: dict[str, str]) -> None:
+def replace(file: pathlib.Path, replacements: dict[str, policy.Rules]) -> None:
     """Rewrite the generated `file`; it ends with a sentence where cffi's text is not as expected."""
     text = file.read_text(encoding="utf-8")
-    for name, own in replacements.items():
-        direct = rf'  return llamacffi::direct("{name}", llamacffi::{own}, \1);'
+    for name, rules in replacements.items():
+        own = f"llamacffi::{rules.replaced_by}"
+        direct = rf'  return llamacffi::direct("{name}", {rules.fails_with}, {own}, \1);'
         text = _once(rf"^  (?:return )?{name}\((.*)\);$", direct, text, name)
-        text = _once(rf"\{{ (result = )?{name}\({ARGUMENTS}\); \}}$", rf"{{ \1llamacffi::{own}({RECORD}, \2); }}", text, name)
+        text = _once(rf"\{{ (result = )?{name}\({ARGUMENTS}\); \}}$", rf"{{ \1{own}({RECORD}, \2); }}", text, name)
     file.write_text(text.replace(", );", ");"), encoding="utf-8")
 
 
 def _once(pattern: str, by: str, text: str, name: str) -> str:
     changed, count = re.subn(pattern, by, text, flags=re.M)
     if count != 1:
-        raise SystemExit(f"bindgen/wrappers.py: cffi's text for {name} has {count} calls where 1 was expected: adapt it")
+        raise SystemExit(
+            f"bindgen/wrappers.py: cffi's text for {name} has {count} calls where 1 was expected: adapt it"
+        )
     return changed

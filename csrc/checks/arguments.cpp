@@ -91,8 +91,8 @@ bool check_candidates(call &c, unsigned position) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
-// The pool that a context lets go of is paused, which another context that computes with it would not survive. The calls keep
-// the GIL, so that none can begin meanwhile.
+// The pool that a context lets go of is paused, which another context that computes with it would not survive. The
+// calls keep the GIL, so that none can begin meanwhile.
 bool check_pools_idle(call &c, unsigned position) {
     if (!computing_with_pools_of(c.addresses[position])) return true;
     PyErr_Format(LlamaError, "%s has a thread pool that another context is computing with",

@@ -56,7 +56,7 @@ bool refuse_at(const call &c, const parameter_row &row, const char *field, int32
 
 // Sequence ids and positions in range, and behind every pointer what C reads there.
 bool check_sequences(const call &c, const parameter_row &row, const llama_context *ctx, const llama_batch &batch,
-                            const batch_size *made) {
+                     const batch_size *made) {
     const int32_t n_seq_max = static_cast<int32_t>(llama_n_seq_max(ctx));
     if (batch.n_seq_id && !batch.seq_id) return refuse_value(c, row, "has n_seq_id but no seq_id");
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
@@ -77,7 +77,7 @@ bool check_sequences(const call &c, const parameter_row &row, const llama_contex
 
 // Embeddings as wide as the model's, and positions as many as its RoPE reads.
 bool check_embeddings(const call &c, const parameter_row &row, const llama_context *ctx, const llama_batch &batch,
-                             const batch_size *made) {
+                      const batch_size *made) {
     if (!batch.embd || !made || !made->embd) return true;
     const llama_model *model = llama_get_model(ctx);
     const int32_t wanted = llama_model_n_embd_inp(model);

@@ -103,7 +103,8 @@ bool judge_handle(const call &c, const parameter_row &row, const void *address) 
         return refuse_kind(c, row, "an address that no call returned");
     if (!known) return !strict || refuse_kind(c, row, "an address that no call returned");
     if (known->kind != row.handle) {
-        // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own check.
+        // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own
+        // check.
         const bool used_again = known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler;
         return used_again || refuse_kind(c, row, described(*known));
     }

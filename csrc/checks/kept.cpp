@@ -37,8 +37,8 @@ bool is_replaced(const kept_object &one, const parameter_row &row, PyObject *obj
 
 void keep_alive(const void *owner, const parameter_row &row, PyObject *object) {
     std::vector<kept_object> &all = kept[owner];
-    auto same = std::find_if(all.begin(), all.end(),
-                             [&](const kept_object &one) { return is_replaced(one, row, object); });
+    auto same =
+        std::find_if(all.begin(), all.end(), [&](const kept_object &one) { return is_replaced(one, row, object); });
     Py_INCREF(object);
     if (same == all.end()) {
         all.push_back({&row, object});

@@ -36,8 +36,7 @@ bool enter_handles(call &c) {
         const parameter_row &row = c.parameters()[i];
         if (row.handle == no_kind) continue;
         handle *alone = exclusive_behind(row, c.addresses[i]);
-        if (alone && alone->depth &&
-            (alone->user != this_thread() || (alone->computing && !c.function.reenters)))
+        if (alone && alone->depth && (alone->user != this_thread() || (alone->computing && !c.function.reenters)))
             return leave_handles(c), refuse_busy(c, row, *alone);
         handle *one = alone ? alone : handles.find(c.addresses[i]);
         if (one) enter_handle(c, *one);

@@ -1,4 +1,5 @@
-// Handles: the int that a function returned, what a c_void_p holds, cdata; and structs of the caller's own in their place.
+// Handles: the int that a function returned, what a c_void_p holds, cdata; and structs of the caller's own in their
+// place.
 #pragma once
 
 #include "checks/handle_table.h"

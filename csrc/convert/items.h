@@ -5,8 +5,8 @@
 
 namespace llamacffi {
 
-// The shape of an item (i signed, u unsigned, f float, b bool, c character, p pointer, s struct, > anything else) by its letter
-// in the struct module, and by a buffer's format.
+// The shape of an item (i signed, u unsigned, f float, b bool, c character, p pointer, s struct, > anything else) by
+// its letter in the struct module, and by a buffer's format.
 char shape_of_letter(char letter);
 char shape_of_format(const char *format);
 

@@ -62,8 +62,7 @@ bool refuse_buffer(const call &c, const parameter_row &row, PyObject *given) {
 
 // Text without a length must end within its buffer; CPython puts a NUL behind a bytearray.
 bool ends_with_nul(const call &c, const parameter_row &row, PyObject *given, const Py_buffer &view) {
-    return row.bounded || PyByteArray_CheckExact(given) ||
-           std::memchr(view.buf, 0, static_cast<size_t>(view.len));
+    return row.bounded || PyByteArray_CheckExact(given) || std::memchr(view.buf, 0, static_cast<size_t>(view.len));
 }
 
 bool refuse_endless(const call &c, const parameter_row &row, PyObject *given) {
@@ -106,14 +105,16 @@ bool convert_ctypes(call &c, const parameter_row &row, PyObject *given, char **t
         if (!good) return PyErr_Clear(), refuse_argument(c, row, given);
         return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     }
-    if (meta == simple_type && (wanted == type_kind::BYTES || wanted == type_kind::TEXT || wanted == type_kind::CHARS)) {
+    if (meta == simple_type &&
+        (wanted == type_kind::BYTES || wanted == type_kind::TEXT || wanted == type_kind::CHARS)) {
         if (shape_of_letter(type_code(type)) != 'p') return refuse_argument(c, row, given);
         return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     }
     if (meta == function_type && wanted == type_kind::BYTES)
         return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     if (!points_to(row, type)) return PyErr_Clear(), refuse_argument(c, row, given);
-    return set_memory(c, row, target, memory_of(given), row.type.kind == type_kind::BYTES ? unknown_size : row.type.size);
+    return set_memory(c, row, target, memory_of(given),
+                      row.type.kind == type_kind::BYTES ? unknown_size : row.type.size);
 }
 
 bool convert_byref(call &c, const parameter_row &row, PyObject *given, char **target) {
@@ -128,7 +129,8 @@ bool convert_byref(call &c, const parameter_row &row, PyObject *given, char **ta
     const size_t size = c.sizes[position_of(c, row)];
     const size_t offset = address ? static_cast<size_t>(address - memory_of(referred)) : 0;
     Py_DECREF(referred);
-    if (address) return set_memory(c, row, target, address, size == unknown_size || offset > size ? size : size - offset);
+    if (address)
+        return set_memory(c, row, target, address, size == unknown_size || offset > size ? size : size - offset);
     return PyErr_Occurred() ? false : refuse_argument(c, row, given);
 }
 
@@ -168,8 +170,10 @@ bool convert_text(call &c, const parameter_row &row, PyObject *given, char **tar
 
 bool convert_bytes(call &c, const parameter_row &row, PyObject *given, char **target) {
     const type_kind wanted = row.type.kind;
-    const bool readable = wanted == type_kind::TEXT || (row.type.is_const && (wanted == type_kind::BYTES || row.type.size == 1));
-    const bool writes_bytes = !row.type.is_const && row.type.size == 1 && wanted != type_kind::STRUCT && wanted != type_kind::OBJECT;
+    const bool readable =
+        wanted == type_kind::TEXT || (row.type.is_const && (wanted == type_kind::BYTES || row.type.size == 1));
+    const bool writes_bytes =
+        !row.type.is_const && row.type.size == 1 && wanted != type_kind::STRUCT && wanted != type_kind::OBJECT;
     if (!readable) return writes_bytes ? refuse_buffer(c, row, given) : refuse_argument(c, row, given);
     return set_memory(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)));
 }
@@ -186,7 +190,8 @@ bool convert_memory(call &c, const parameter_row &row, ctype_slot type, PyObject
     if (given == Py_None) return set_memory(c, row, target, nullptr, 0);
     const type_kind wanted = row.type.kind;
     if (PyBytes_Check(given)) return convert_bytes(c, row, given, target);
-    if (PyUnicode_Check(given)) return wanted == type_kind::TEXT ? convert_text(c, row, given, target) : refuse_argument(c, row, given);
+    if (PyUnicode_Check(given))
+        return wanted == type_kind::TEXT ? convert_text(c, row, given, target) : refuse_argument(c, row, given);
     if (metatype(given) == array_type) return convert_array(c, row, given, target);
     if (is_ctypes(given)) return convert_ctypes(c, row, given, target);
     if (Py_TYPE(given) == byref_type) return convert_byref(c, row, given, target);

@@ -6,7 +6,8 @@
 namespace llamacffi {
 
 bool load_pointer(lazy_type &type, const type_row &row) {
-    return type.load(row.kind == type_kind::FUNCTION ? row.python : (std::string("POINTER(") + row.python + ")").c_str());
+    return type.load(row.kind == type_kind::FUNCTION ? row.python
+                                                     : (std::string("POINTER(") + row.python + ")").c_str());
 }
 
 namespace {

@@ -61,18 +61,20 @@ static cffi_functions own_converters() {
 
 #define _cffi_type(index) (&_cffi_types[index])
 #define _cffi_from_c_deref(result, type) llamacffi::from_enum<LLAMACFFI_FUNCTION_INDEX>(result)
-#define _cffi_to_c_int(argument, type)           \
-    llamacffi::note_number<LLAMACFFI_FUNCTION_INDEX>(  \
-        LLAMACFFI_CALL, LLAMACFFI_ROW(argument), \
+#define _cffi_to_c_int(argument, type)                \
+    llamacffi::note_number<LLAMACFFI_FUNCTION_INDEX>( \
+        LLAMACFFI_CALL, LLAMACFFI_ROW(argument),      \
         llamacffi::convert_number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument))
 #define _cffi_to_c_float(argument) llamacffi::convert_number<float>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c_double(argument) llamacffi::convert_number<double>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c__Bool(argument) llamacffi::convert_number<bool>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c(target, type, argument) \
     (llamacffi::convert_value(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument, target) ? 0 : -1)
-#define _cffi_to_c_pointer(argument, type) llamacffi::convert_callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
-#define _cffi_prepare_pointer_call_argument(type, argument, target) \
-    llamacffi::convert_pointer<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, type, argument, target)
+#define _cffi_to_c_pointer(argument, type) \
+    llamacffi::convert_callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
+#define _cffi_prepare_pointer_call_argument(type, argument, target)                                           \
+    llamacffi::convert_pointer<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, type, \
+                                                                                        argument, target)
 #define _cffi_convert_array_argument(type, argument, target, size, blocks) (-1)
 #define _cffi_from_c_pointer(result, type) llamacffi::from_pointer<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
 #define _cffi_from_c_struct(result, type) llamacffi::from_struct<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL, result)
@@ -80,8 +82,8 @@ static cffi_functions own_converters() {
 #define _cffi_restore_errno() ((void)0)
 #define _cffi_save_errno() ((void)0)
 
-#define Py_BEGIN_ALLOW_THREADS                                                                       \
-    if (!llamacffi::before<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL)) return nullptr;                \
+#define Py_BEGIN_ALLOW_THREADS                                                                            \
+    if (!llamacffi::before<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL)) return nullptr;                     \
     llamacffi::running run(LLAMACFFI_CALL, llamacffi::function_rows[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
     try {
 // At the interpreter's end glibc unwinds a thread that waits for the GIL, as if it had thrown; that must go on.

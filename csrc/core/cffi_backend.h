@@ -1,7 +1,7 @@
 // cffi's own converters, for cdata: what the wrappers would call if border.h did not stand between.
 //
-// cffi reaches its backend through a table that is static in the generated file, so its functions come here as pointers, set
-// when the module is loaded.
+// cffi reaches its backend through a table that is static in the generated file, so its functions come here as
+// pointers, set when the module is loaded.
 #pragma once
 
 #include <Python.h>

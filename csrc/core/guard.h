@@ -2,11 +2,13 @@
 //
 // `running` stands around each call of a C function. What C++ throws becomes a Python exception that begins with
 // the function's name and ends with what llama.cpp logged during the call. A failed GGML_ASSERT calls
-// `throw_assertion` before it aborts: on a thread that is inside a call it throws, and so ends up here as well; on any other
-// thread (a worker of the compute pool) nothing can catch it, and the process ends as it would without us.
+// `throw_assertion` before it aborts: on a thread that is inside a call it throws, and so ends up here as well; on any
+// other thread (a worker of the compute pool) nothing can catch it, and the process ends as it would without us.
 #pragma once
 
 #include <Python.h>
+
+#include <type_traits>
 
 #include "checks/threads.h"
 #include "core/call.h"
@@ -57,16 +59,19 @@ class running {
 // Log what is being thrown, for a function that was called through its address; called inside a catch block.
 void log_thrown(const char *function);
 
-// Call one of our functions in C's place for foreign code, which has no record and catches nothing: what is thrown is logged,
-// and the answer is 0, NULL or nothing.
+// Call one of our functions in C's place for foreign code, which has no record and catches nothing: what is thrown is
+// logged, and the answer is `failure`, NULL or nothing.
 template <typename Result, typename... Parameters, typename... Arguments>
-Result direct(const char *function, Result (*own)(call *, Parameters...), Arguments... arguments) {
+Result direct(const char *function, int failure, Result (*own)(call *, Parameters...), Arguments... arguments) {
     try {
         return own(nullptr, arguments...);
     } catch (...) {
         log_thrown(function);
-        return Result();
     }
+    if constexpr (std::is_integral_v<Result>)
+        return static_cast<Result>(failure);
+    else
+        return Result();
 }
 
 }  // namespace llamacffi

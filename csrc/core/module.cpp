@@ -27,7 +27,8 @@ static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyOb
         return nullptr;
     }
     if constexpr (function.deprecated != nullptr) {
-        if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s is deprecated; %s", function.name, function.deprecated) < 0)
+        if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s is deprecated; %s", function.name, function.deprecated) <
+            0)
             return nullptr;
     }
     call c(function, arguments, count);

@@ -1,4 +1,5 @@
-// The rows of the generated `function_table.h`: what each function takes and gives, and what bindgen/policy.toml says of it.
+// The rows of the generated `function_table.h`: what each function takes and gives, and what bindgen/policy.toml says
+// of it.
 //
 // They are `inline constexpr`: one object in all translation units, since rows are told apart by their addresses.
 #pragma once

@@ -34,7 +34,8 @@ int32_t set_adapters(call *, llama_context *ctx, llama_adapter_lora **adapters, 
 }
 
 void adapter_free(call *, llama_adapter_lora *adapter) {
-    for (const void *ctx : contexts_with(adapter)) take_out(static_cast<llama_context *>(const_cast<void *>(ctx)), adapter);
+    for (const void *ctx : contexts_with(adapter))
+        take_out(static_cast<llama_context *>(const_cast<void *>(ctx)), adapter);
     if (adapter) llama_adapter_lora_free(adapter);
 }
 

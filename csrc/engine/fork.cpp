@@ -20,8 +20,8 @@ namespace llamacffi {
 
 namespace {
 
-// No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They are
-// taken in this order, which docs/architecture.md tells.
+// No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They
+// are taken in this order, which docs/architecture.md tells.
 std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &log_mutex};
 
 void lock_all() {

@@ -45,16 +45,15 @@ llama_sampler *init_grammar(call *, const llama_vocab *vocab, const char *gramma
 }
 
 llama_sampler *init_grammar_lazy(call *, const llama_vocab *vocab, const char *grammar, const char *root,
-                                        const char **words, size_t n_words, const llama_token *tokens,
-                                        size_t n_tokens) {
+                                 const char **words, size_t n_words, const llama_token *tokens, size_t n_tokens) {
     check_grammar(grammar);
     check_patterns(words, n_words);
     return llama_sampler_init_grammar_lazy(vocab, grammar, root, words, n_words, tokens, n_tokens);
 }
 
 llama_sampler *init_grammar_lazy_patterns(call *, const llama_vocab *vocab, const char *grammar, const char *root,
-                                                 const char **patterns, size_t n_patterns, const llama_token *tokens,
-                                                 size_t n_tokens) {
+                                          const char **patterns, size_t n_patterns, const llama_token *tokens,
+                                          size_t n_tokens) {
     check_grammar(grammar);
     check_patterns(patterns, n_patterns);
     return llama_sampler_init_grammar_lazy_patterns(vocab, grammar, root, patterns, n_patterns, tokens, n_tokens);

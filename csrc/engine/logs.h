@@ -1,7 +1,7 @@
 // What llama.cpp logs: kept for exceptions and for `last_error()`, and passed on to whoever wants it.
 //
-// `log_sink` is llama.cpp's log callback for good. Behind it stands the callback of the user (`llama_log_set`), or Python's
-// `logging` (`log_to`), or stderr as upstream does.
+// `log_sink` is llama.cpp's log callback for good. Behind it stands the callback of the user (`llama_log_set`), or
+// Python's `logging` (`log_to`), or stderr as upstream does.
 #pragma once
 
 #include <mutex>

@@ -59,14 +59,16 @@ llama_model *load_from_file_ptr(call *c, FILE *file, llama_model_params params) 
 }
 
 llama_model *load_from_splits(call *c, const char **paths, size_t count, llama_model_params params) {
-    return load_model(c, params, [&](llama_model_params own) { return llama_model_load_from_splits(paths, count, own); });
+    return load_model(c, params,
+                      [&](llama_model_params own) { return llama_model_load_from_splits(paths, count, own); });
 }
 
 llama_model *init_from_user(call *c, gguf_context *metadata, llama_model_set_tensor_data_t set_data, void *user_data,
-                                   llama_model_params params) {
+                            llama_model_params params) {
     if (!set_data) throw std::invalid_argument("set_tensor_data must be set");
-    return load_model(
-        c, params, [&](llama_model_params own) { return llama_model_init_from_user(metadata, set_data, user_data, own); });
+    return load_model(c, params, [&](llama_model_params own) {
+        return llama_model_init_from_user(metadata, set_data, user_data, own);
+    });
 }
 
 void free_model(call *, llama_model *model) {

@@ -57,7 +57,8 @@ size_t state_set_data(call *, llama_context *ctx, const uint8_t *src, size_t siz
     return !src || starts_with_text(src, size) ? llama_state_set_data(ctx, src, size) : 0;
 }
 
-bool state_load_file(call *, llama_context *ctx, const char *path, llama_token *tokens, size_t capacity, size_t *count) {
+bool state_load_file(call *, llama_context *ctx, const char *path, llama_token *tokens, size_t capacity,
+                     size_t *count) {
     return is_whole_session(path) && llama_state_load_file(ctx, path, tokens, capacity, count);
 }
 

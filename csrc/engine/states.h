@@ -1,4 +1,5 @@
-// States and session files: what C takes for granted of a state that may be damaged, and the old names without a length.
+// States and session files: what C takes for granted of a state that may be damaged, and the old names without a
+// length.
 #pragma once
 
 #include "core/call.h"
