@@ -1,4 +1,4 @@
-"""The cffi builder: read llama.cpp's headers, call `cdef` and `set_source`, write the extension's source.
+"""The cffi builder: read llama.cpp's headers, judge the policy, call `cdef` and `set_source`, write the extension's source.
 
 Run by csrc/CMakeLists.txt, after the static libraries stand: a function that a header declares and no library
 defines would link and then fail at import, so it is dropped here, and named.
@@ -17,9 +17,15 @@ import cffi
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from bindgen import function_table, stubs, trim_header  # noqa: E402  (found beside this file, from any working directory)
+from bindgen import (  # noqa: E402  (found beside this file, from any working directory)
+    function_table,
+    policy,
+    stubs,
+    trim_header,
+    wrappers,
+)
 
-PREAMBLE = '#include "border.h"\n'
+PREAMBLE = '#include "core/border.h"\n'
 
 
 def defined_symbols(nm: str, archives: list[str]) -> set[str]:
@@ -28,16 +34,18 @@ def defined_symbols(nm: str, archives: list[str]) -> set[str]:
     return set(re.findall(r"^[0-9a-f]+ [A-TV-Z] _?(\w+)$", listing, re.M))
 
 
-def write(header: trim_header.Header, output: pathlib.Path) -> None:
+def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path) -> None:
     """Write `_llama.cpp`, the readable `llama_cdef.h`, the type stub and the border's tables to `output`."""
     cdef = header.cdef()
     builder = cffi.FFI()
     builder.cdef(cdef)
     builder.set_source("llamacffi._llama", PREAMBLE, source_extension=".cpp")
     builder.emit_c_code(str(output / "_llama.cpp"))
+    wrappers.replace(output / "_llama.cpp", function_table.replacements(header, rules))
+    tables = function_table.Tables(header, rules)
     (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
-    (output / "function_table.h").write_text(function_table.table(header), encoding="utf-8")
-    (output / "llama_cpp.pyi").write_text(stubs.stub(header), encoding="utf-8")
+    (output / "function_table.h").write_text(tables.text(), encoding="utf-8")
+    (output / "llama_cpp.pyi").write_text(stubs.stub(header, rules), encoding="utf-8")
     (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")
 
 
@@ -52,7 +60,9 @@ def main() -> None:
     if given.nm:
         missing = {node.name for node in header.functions} - defined_symbols(given.nm, given.archives)
         header = header.without(missing, "declared in the header, defined in no library")
-    write(header, given.output)
+    rules = policy.load()
+    policy.judge(rules, header)
+    write(header, rules, given.output)
     for name, reason in sorted(header.excluded.items()):
         print(f"left out: {name}: {reason}")
 

@@ -1,261 +1,180 @@
-"""Write the tables that tell the border what each function takes and gives: the header `function_table.h`.
+"""Write the tables that tell csrc/ what each function takes and gives, and what policy.toml says of it.
 
-One row a parameter: its name and C type for error messages, and its kind, which chooses the conversion in
-csrc/. Sizes are left to the compiler. The rows are sorted by the function's name, since csrc/ searches them at
-compile time.
+One row a parameter: its name and C type for error messages, its kind, which chooses the conversion, and its rules. One row
+a function, with its rules. Sizes are left to the compiler. The rows are sorted by the function's name, since csrc/
+searches them at compile time; names in the rules have become positions.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import pathlib
+from collections.abc import Iterable, Iterator
 
-from pycparser import c_ast, c_generator
+from pycparser import c_ast
 
-from bindgen import trim_header
+from bindgen import policy, trim_header
+from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
 
-# The functions that cannot block and take less than a microsecond: they keep the GIL, which halves their cost.
-GETTERS = frozenset(
-    line
-    for line in pathlib.Path(__file__).with_name("getters.txt").read_text(encoding="utf-8").split()
-    if not line.startswith("#")
-)
-
-# Defined in full in the headers, but made, owned and freed by llama.cpp like an opaque handle.
-HANDLES_WITH_FIELDS = frozenset({"llama_sampler"})
-
-# Where C itself takes NULL for a handle or a text; a function that only frees takes it too.
-NULLABLE = frozenset(
-    {
-        ("ggml_backend_dev_init", "params"),
-        ("ggml_backend_init_by_name", "params"),
-        ("ggml_backend_init_by_type", "params"),
-        ("ggml_backend_load_all_from_path", "dir_path"),
-        ("llama_chat_apply_template", "tmpl"),
-        ("llama_model_chat_template", "name"),
-        ("llama_set_sampler", "smpl"),
-        ("ggml_graph_dump_dot", "cgraph"),
-        ("llama_attach_threadpool", "threadpool_batch"),
-        ("llama_opt_epoch", "result_train"),
-        ("llama_opt_epoch", "result_eval"),
-    }
-)
+NOWHERE = -1  # in the place of a position
+ONE_ITEM = -1  # in the place of a length's position
+CHECKS = 2  # as many has a function at the most
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """What a parameter or a result is: a row's kind, the C type that it points to, and the ctypes type's name."""
+class Tables:
+    """The rows, as they grow function by function."""
 
-    name: str
-    item: str = "char"
-    const: bool = False
-    python: str = ""
+    def __init__(self, header: trim_header.Header, rules: policy.Policy) -> None:
+        self.header = header
+        self.policy = rules
+        self.types = Types(header.nodes, policy.handles_with_fields(rules))
+        self.tracked = [name for name, kind in rules.kinds.items() if not kind.get("untracked")]
+        self.parameters: list[str] = []
+        self.bounds: list[str] = []
+        self.strings: list[str] = []
+        self.functions: list[str] = []
+        self.named: dict[str, set[str]] = {"check": set(), "after": set()}
+        for node in sorted(header.functions, key=lambda node: str(node.name)):
+            if not is_variadic(node):
+                self._add(node)
 
+    def _add(self, node: c_ast.Decl) -> None:
+        rules = self.policy.of(node.name)
+        names = parameter_names(node)
+        starts = len(self.parameters), len(self.bounds), len(self.strings)
+        kinds = [self.types.kind(parameter.type) for parameter in parameters(node)]
+        for parameter, name, kind in zip(parameters(node), names, kinds, strict=True):
+            self.parameters.append(self._parameter(node, parameter, name, kind, rules))
+        for pointer, length in rules.bounds.items():
+            if pointer in names:
+                null = _true(pointer in rules.nullable)
+                count = ONE_ITEM if length == 1 else names.index(str(length))
+                self.bounds.append(f"  {{{names.index(pointer)}, {count}, {null}}},\n")
+        for pointer, length in rules.strings.items():
+            position = names.index(pointer)
+            each = self._pointers_in(kinds[position])
+            self.strings.append(f"  {{{position}, {names.index(length)}, {each}}},\n")
+        self.functions.append(self._function(node, names, rules, starts))
 
-class Types:
-    """The header's typedefs and structs, to see what a type is in the end."""
+    def _pointers_in(self, kind: Kind) -> int:
+        """How many pointers an item has: a struct's fields, or the item itself."""
+        struct = next((one for one in self.types.structs if self.types.name(one) == kind.python), None)
+        return len(struct.decls) if struct else 1
 
-    def __init__(self, nodes: list[c_ast.Node]) -> None:
-        self._typedefs = {node.name: node.type for node in nodes if isinstance(node, c_ast.Typedef)}
-        self._generator = c_generator.CGenerator()
-        self._names = {node.type: name for name, node in self._typedefs.items() if isinstance(node, c_ast.TypeDecl)}
-        self.structs = [struct for struct in _structs(nodes) if struct.decls]
-        self.complete = {self.name(struct) for struct in self.structs}
+    def _handle(self, kind: Kind) -> str:
+        tracked = kind.name in ("HANDLE", "OBJECT") and kind.python in self.tracked
+        return f"kind_of_{kind.python}" if tracked else "no_kind"
 
-    def text(self, node: c_ast.Node) -> str:
-        return " ".join(self._generator.visit(node).replace(" restrict ", " ").split())
+    def _parameter(self, node: c_ast.Decl, parameter: c_ast.Node, name: str, kind: Kind, rules: policy.Rules) -> str:
+        freed = rules.frees == name and len(parameters(node)) == 1
+        nullable = freed or name in rules.nullable
+        bounded = name in rules.bounds
+        texts = kind.name == "TEXT" or (kind.name == "STRUCT" and node.name.startswith(policy.CHECKED))
+        required = texts and not nullable and not bounded
+        keeping = "REPLACES" if name in rules.replaces else "KEEPS" if name in rules.keeps else "NOT"
+        values = self.policy.enums.get(kind.item, {}).get("count", "0") if kind.name == "ENUM" else "0"
+        cells = (
+            _kind(kind),
+            _string(parameter.name or ""),
+            _string(self.types.unnamed(parameter.type)),
+            self._handle(kind),
+            *map(_true, (nullable, bounded, required)),
+            f"keeping::{keeping}",
+            values,
+        )
+        return f"  {{{', '.join(cells)}}},\n"
 
-    def prototype(self, node: c_ast.Decl) -> str:
-        return self.text(c_ast.Decl(node.name, [], [], [], [], node.type, None, None))
+    def _function(self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, int, int]) -> str:
+        result = self.types.kind(node.type.type)
+        hint = self.header.deprecated.get(node.name)
+        first, bound, text = starts
+        smpl, chain = next(iter(rules.takes.items()), ("", ""))
+        flags = (rules.keeps_gil, rules.creates, rules.gives_back, rules.reenters, bool(rules.exclusive))
+        positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain)
+        cells = (
+            _kind(result),
+            _string(node.name),
+            _string(self._doc(node, names, hint)),
+            _string(hint) if hint else "nullptr",
+            f"{first}, {len(names)}, {bound}, {len(self.bounds) - bound}, {text}, {len(self.strings) - text}",
+            self._handle(result),
+            *map(_true, flags),
+            *(str(_position(names, name)) for name in positions),
+            f"{{{', '.join(self._checks(names, rules))}}}",
+            self._after(rules),
+        )
+        return f"  {{{', '.join(cells)}}},\n"
 
-    def name(self, struct: c_ast.Struct) -> str:
-        """Let `typedef struct { … } name` be known by the typedef's name, as cffi and C++ do."""
-        return str(struct.name or self._names.get(struct, ""))
+    def _checks(self, names: list[str], rules: policy.Rules) -> Iterator[str]:
+        if len(rules.check) > CHECKS:
+            raise policy.PolicyError([f"{rules.check} are more than {CHECKS} checks for one function"])
+        for name, parameter in rules.check.items():
+            self.named["check"].add(name)
+            yield f"{{check_{name}, {names.index(parameter)}}}"
 
-    def resolve(self, node: c_ast.Node) -> c_ast.Node:
-        """Follow typedefs to a pointer, a function, a struct, an enum or a primitive type."""
-        while isinstance(node, c_ast.TypeDecl):
-            inner = node.type
-            known = isinstance(inner, c_ast.IdentifierType) and self._typedefs.get(inner.names[0])
-            if not known:
-                return inner
-            node = known
-        return node
+    def _after(self, rules: policy.Rules) -> str:
+        if not rules.after:
+            return "nullptr"
+        self.named["after"].add(rules.after)
+        return rules.after
 
-    def kind(self, node: c_ast.Node) -> Kind:
-        """Classify the type `node` of a parameter, a result or a field."""
-        end = self.resolve(node)
-        if isinstance(end, c_ast.PtrDecl | c_ast.ArrayDecl):
-            return self._pointer(end, node)
-        if isinstance(end, c_ast.Struct):
-            return Kind("VALUE", self.unnamed(node), python=self.name(end))
-        if isinstance(end, c_ast.Enum):
-            return Kind("ENUM", self.unnamed(node), python="c_int")
-        return Kind("VOID" if end.names == ["void"] else "NUMBER", self.unnamed(node), python=_ctypes_name(end.names))
+    def _doc(self, node: c_ast.Decl, names: list[str], hint: str | None) -> str:
+        prototype = self.types.prototype(node)
+        doc = f"{node.name}({', '.join(names)}{', /' if names else ''})\n--\n\n{prototype}"
+        return f"{doc}\n\nDeprecated: {hint}." if hint else doc
 
-    def _pointer(self, pointer: c_ast.Node, named: c_ast.Node) -> Kind:
-        target = pointer.type
-        end = self.resolve(target)
-        const = "const" in (getattr(target, "quals", None) or [])
-        if isinstance(end, c_ast.FuncDecl):
-            return Kind("FUNCTION", python=self._typedef_name(named))
-        if isinstance(end, c_ast.Struct):
-            return self._struct_pointer(end, const)
-        if isinstance(end, c_ast.ArrayDecl):
-            return self._pointer(end, named)
-        if isinstance(end, c_ast.PtrDecl):
-            inner = self.kind(target)
-            return Kind("POINTERS", "void *", const, _pointer_name(inner))
-        item = Kind("ENUM", python="c_int") if isinstance(end, c_ast.Enum) else self.kind(target)
-        if end.names == ["void"]:
-            return Kind("BYTES", "char", const, "c_void_p")
-        if end.names == ["FILE"]:
-            return Kind("HANDLE", python="FILE")
-        if end.names == ["char"]:
-            return Kind("TEXT" if const else "CHARS", "char", const, "c_char")
-        return Kind("ITEMS", self.unnamed(target), const, item.python)
+    def text(self) -> str:
+        """The header `function_table.h`."""
+        kinds = [self._kind_row(name) for name in self.tracked]
+        return (
+            "// Generated by build_ffi.py from llama.cpp's headers and bindgen/policy.toml; do not edit.\n"
+            "namespace llamacffi {\n\n"
+            f"enum : uint8_t {{ no_kind{''.join(f', kind_of_{name}' for name in self.tracked)} }};\n"
+            + _table("kind_row", "handle_kinds", ["  {},\n", *kinds])
+            + "\n".join(f"bool check_{name}(call &c, unsigned position);" for name in sorted(self.named["check"]))
+            + "\n"
+            + "\n".join(f"void {name}(call &c, const void *result);" for name in sorted(self.named["after"]))
+            + "\n"
+            + _table("bound_row", "bound_rows", self.bounds)
+            + _table("strings_row", "strings_rows", self.strings)
+            + _table("parameter_row", "parameter_rows", self.parameters)
+            + _table("function_row", "function_rows", self.functions)
+            + "\n}  // namespace llamacffi\n"
+        )
 
-    def _struct_pointer(self, struct: c_ast.Struct, const: bool) -> Kind:
-        name = self.name(struct)
-        spelled = name if name in self._typedefs else f"struct {name}"
-        if name in HANDLES_WITH_FIELDS:
-            return Kind("OBJECT", spelled, const, name)
-        if name in self.complete:
-            return Kind("STRUCT", spelled, const, name)
-        return Kind("HANDLE", python=name)
-
-    def unnamed(self, node: c_ast.Node) -> str:
-        """Spell the type without the name that it declares, to be given to sizeof."""
-        return self.text(c_ast.Typename(None, [], None, _nameless(node)))
-
-    @staticmethod
-    def _typedef_name(node: c_ast.Node) -> str:
-        """The name of a callback's typedef: cffi and ctypes both call the type by it."""
-        return node.type.names[0] if isinstance(node, c_ast.TypeDecl) else ""
-
-
-def table(header: trim_header.Header) -> str:
-    """Write the C++ tables for `header`."""
-    types = Types(header.nodes)
-    functions = sorted(header.functions, key=lambda node: str(node.name))
-    parameter_rows: list[str] = []
-    rows = []
-    for node in functions:
-        if _is_variadic(node):
-            continue
-        own = [_parameter_row(types, node, parameter) for parameter in parameters(node)]
-        hint = header.deprecated.get(node.name)
-        rows.append(_function_row(types, node, len(parameter_rows), len(own), hint))
-        parameter_rows += own
-    return (
-        "// Generated by build_ffi.py from llama.cpp's headers; do not edit.\n"
-        "static constexpr llamacffi::parameter llamacffi_parameters[] = {\n" + "".join(parameter_rows) + "};\n"
-        "static constexpr llamacffi::function llamacffi_functions[] = {\n" + "".join(rows) + "};\n"
-    )
+    def _kind_row(self, name: str) -> str:
+        flags = ("known", "dies_with_owner", "lives_on", "exclusive")
+        return f"  {{{', '.join([_string(name), *(_true(self.policy.kinds[name].get(flag)) for flag in flags)])}}},\n"
 
 
 def names(header: trim_header.Header) -> str:
-    """Name each wrapper of the generated file once, for csrc/module.cpp to make its built-in functions of."""
-    fixed = sorted(str(node.name) for node in header.functions if not _is_variadic(node))
+    """Name each wrapper of the generated file once, for csrc/core/module.cpp to make its built-in functions of."""
+    fixed = sorted(str(node.name) for node in header.functions if not is_variadic(node))
     return "".join(f"LLAMACFFI_FUNCTION({name})\n" for name in fixed)
 
 
-def parameters(node: c_ast.Decl) -> list[c_ast.Node]:
-    """The parameters of a function; `(void)` is none."""
-    declared = node.type.args.params if node.type.args else []
-    if len(declared) == 1 and isinstance(declared[0], c_ast.Typename) and _is_void(declared[0].type):
-        return []
-    return list(declared)
+def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, policy.Rules]:
+    """The rules of the C functions in whose place stands one of csrc/engine/."""
+    found = {str(node.name): rules.of(node.name) for node in header.functions}
+    return {name: own for name, own in found.items() if own.replaced_by}
 
 
-def _is_void(node: c_ast.Node) -> bool:
-    return isinstance(node, c_ast.TypeDecl) and getattr(node.type, "names", None) == ["void"]
+def _table(row: str, name: str, rows: Iterable[str]) -> str:
+    return f"\ninline constexpr {row} {name}[] = {{\n{''.join(rows)}}};\n"
 
 
-def _is_variadic(node: c_ast.Decl) -> bool:
-    return any(isinstance(parameter, c_ast.EllipsisParam) for parameter in parameters(node))
-
-
-def _parameter_row(types: Types, function: c_ast.Decl, node: c_ast.Node) -> str:
-    kind = types.kind(node.type)
-    freed = frees(function.name) and len(parameters(function)) == 1
-    nullable = "true" if freed or (function.name, node.name) in NULLABLE else "false"
-    name, c_type = _string(node.name or ""), _string(types.unnamed(node.type))
-    return f"  {{{_kind(kind)}, {name}, {c_type}, {nullable}}},\n"
-
-
-def frees(function: str) -> bool:
-    return "free" in function.split("_")
-
-
-def _function_row(types: Types, node: c_ast.Decl, first: int, count: int, hint: str | None) -> str:
-    result = types.kind(node.type.type)
-    getter = "true" if node.name in GETTERS else "false"
-    prototype = types.prototype(node)
-    names = ", ".join(parameter.name or f"arg{index}" for index, parameter in enumerate(parameters(node)))
-    doc = f"{node.name}({names}{', /' if names else ''})\n--\n\n{prototype}"
-    free = "true" if frees(node.name) else "false"
-    if hint:
-        doc += f"\n\nDeprecated: {hint}."
-    texts = f"{_string(node.name)}, {_string(doc)}, {_string(hint) if hint else 'nullptr'}"
-    return f"  {{{_kind(result)}, {texts}, {first}, {count}, {getter}, {free}}},\n"
+def _position(names: list[str], name: str) -> int:
+    return names.index(name) if name in names else NOWHERE
 
 
 def _kind(kind: Kind) -> str:
     size = f"sizeof({kind.item})" if kind.name not in ("VOID", "HANDLE", "FUNCTION") else "0"
     underlying = f"std::underlying_type_t<{kind.item}>" if kind.name == "ENUM" else kind.item
-    shape = f"llamacffi::shape_of<{underlying}>()" if kind.name in ("ITEMS", "NUMBER", "ENUM") else "0"
-    const = "true" if kind.const else "false"
-    return f"{{llamacffi::kind::{kind.name}, {size}, {shape}, {const}, {_string(kind.python)}}}"
+    shape = f"shape_of<{underlying}>()" if kind.name in ("ITEMS", "NUMBER", "ENUM") else "0"
+    return f"{{type_kind::{kind.name}, {size}, {shape}, {_true(kind.const)}, {_string(kind.python)}}}"
 
 
-def _nameless(node: c_ast.Node) -> c_ast.Node:
-    if isinstance(node, c_ast.TypeDecl):
-        return c_ast.TypeDecl(None, [q for q in node.quals if q != "const"], None, node.type)
-    if isinstance(node, c_ast.PtrDecl):
-        return c_ast.PtrDecl([], _keep_const(node.type))
-    if isinstance(node, c_ast.ArrayDecl):
-        return c_ast.ArrayDecl(_keep_const(node.type), node.dim, [])
-    return node
-
-
-def _keep_const(node: c_ast.Node) -> c_ast.Node:
-    """Drop the declared name below a pointer, and keep the qualifiers of what it points to."""
-    if isinstance(node, c_ast.TypeDecl):
-        return c_ast.TypeDecl(None, node.quals, None, node.type)
-    return _nameless(node)
-
-
-def _ctypes_name(names: list[str]) -> str:
-    """The ctypes type of a primitive C type."""
-    spelled = " ".join(names)
-    return _CTYPES.get(spelled, "c_" + spelled.removesuffix("_t"))
-
-
-_CTYPES = {"size_t": "c_size_t", "void": "", "unsigned int": "c_uint", "unsigned char": "c_ubyte"}
-
-
-def _pointer_name(inner: Kind) -> str:
-    """The ctypes type of what a pointer to a pointer points to."""
-    if inner.name in ("STRUCT", "OBJECT", "ITEMS"):
-        return f"POINTER({inner.python})"
-    return {"TEXT": "c_char_p", "CHARS": "c_char_p", "FUNCTION": inner.python}.get(inner.name, "c_void_p")
-
-
-def _structs(nodes: list[c_ast.Node]) -> list[c_ast.Struct]:
-    class Collector(c_ast.NodeVisitor):
-        def __init__(self) -> None:
-            self.found: list[c_ast.Struct] = []
-
-        def visit_Struct(self, node: c_ast.Struct) -> None:
-            self.found.append(node)
-            self.generic_visit(node)
-
-    collector = Collector()
-    for node in nodes:
-        collector.visit(node)
-    return collector.found
+def _true(value: object) -> str:
+    return "true" if value else "false"
 
 
 def _string(text: str) -> str:

@@ -136,7 +136,7 @@ void remove_threads(const llama_context *ctx) {
     free_pools(own);
 }
 
-void set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) {
+void set_n_threads(call *, llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) {
     context_threads *own = find_threads(ctx);
     if (!own) return llama_set_n_threads(ctx, n_threads, n_threads_batch);
     own->wanted = n_threads;
@@ -183,12 +183,12 @@ std::atomic<bool> has_server{false};
 
 }  // namespace
 
-bool supports_gpu_offload() {
+bool supports_gpu_offload(call *) {
     return has_server || ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU) ||
            ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU);
 }
 
-ggml_backend_reg_t rpc_add_server(const char *endpoint) {
+ggml_backend_reg_t rpc_add_server(call *, const char *endpoint) {
     ggml_backend_reg_t server = ggml_backend_rpc_add_server(endpoint);
     if (server && ggml_backend_reg_dev_count(server)) has_server = true;
     return server;

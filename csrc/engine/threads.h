@@ -9,6 +9,8 @@
 
 namespace llamacffi {
 
+struct call;
+
 // Whether this thread calls llama.cpp on its own account, not on the user's.
 extern thread_local bool unasked;
 
@@ -24,7 +26,7 @@ void prepare_threads(llama_context *ctx);
 // After `ctx` was freed: end its threads.
 void remove_threads(const llama_context *ctx);
 
-void set_n_threads(llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
+void set_n_threads(call *, llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
 void attach_user_pool(llama_context *ctx, ggml_threadpool_t pool, ggml_threadpool_t pool_batch);
 void detach_user_pool(llama_context *ctx);
 
@@ -35,7 +37,7 @@ void forget_threads();
 void forget_user_pool(llama_context *ctx, ggml_threadpool_t pool);
 
 // Whether layers can go to another device than the CPU: a GPU, or an RPC server that was added.
-bool supports_gpu_offload();
-ggml_backend_reg_t rpc_add_server(const char *endpoint);
+bool supports_gpu_offload(call *);
+ggml_backend_reg_t rpc_add_server(call *, const char *endpoint);
 
 }  // namespace llamacffi

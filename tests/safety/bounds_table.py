@@ -1,13 +1,14 @@
-"""The table of csrc/bounds.h, read as text: which pointer of which function has its length where."""
+"""The `bounds` of bindgen/policy.toml: which pointer of which function has its length where."""
 
 from __future__ import annotations
 
-import re
+import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from support.checkout import ROOT
+from bindgen import policy
 
-ONE_ITEM = "one_item"
+from llamacffi._native import functions
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class Bound:
     function: str
     pointer: int
     count: int | None  # None: one item
+    null_is_good: bool  # whatever the length says
 
 
-def rows(table: str = "bounds") -> list[Bound]:
-    text = (ROOT / "csrc" / "bounds.h").read_text(encoding="utf-8")
-    found = re.search(rf"bound {table}\[\] = \{{(.*?)\n\}};", text, re.S)
-    assert found, f"csrc/bounds.h has no table {table}"
-    cells = re.findall(r'\{"(\w+)", (\d+), (\w+)\}', found[1])
-    return [Bound(name, int(at), None if count == ONE_ITEM else int(count)) for name, at, count in cells]
+def rows() -> Iterator[Bound]:
+    known = policy.load()
+    for function in sorted(functions):
+        rules = known.of(function)
+        names = [*inspect.signature(functions[function]).parameters] if rules.bounds else []
+        for pointer, length in rules.bounds.items():
+            if pointer in names:
+                count = None if length == 1 else names.index(str(length))
+                yield Bound(function, names.index(pointer), count, pointer in rules.nullable)

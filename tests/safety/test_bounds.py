@@ -1,4 +1,4 @@
-"""A buffer that is shorter than its length says is refused before C sees it, for every row of csrc/bounds.h."""
+"""A buffer that is shorter than its length says is refused before C sees it, for all `bounds` of bindgen/policy.toml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llamacffi import llama_cpp as llama
 from support.cells import refused
 
 ROWS = {(row.function, row.pointer): row for row in bounds_table.rows()}
-NULL_IS_GOOD = {(row.function, row.pointer) for row in bounds_table.rows("may_be_null")}  # whatever the length says
+NULL_IS_GOOD = {key for key, row in ROWS.items() if row.null_is_good}
 
 
 def start(function: str, pointer: int) -> str:

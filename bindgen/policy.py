@@ -1,0 +1,214 @@
+"""Read `policy.toml`, what we know about each C function that its header does not say, and judge it against the headers.
+
+The headers and the policy must meet: a name that only one of them has, a pointer that no rule covers, a handle of
+unknown owner stop the build, with a sentence that says what to write. So a newer llama.cpp tells us what to decide. The
+keys are described at the top of policy.toml; `function_table` turns the rules into the tables that csrc/ reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import pathlib
+import tomllib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pycparser import c_ast
+
+from bindgen import trim_header
+from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
+
+FILE = pathlib.Path(__file__).with_name("policy.toml")
+
+# The functions of these are checked to the last pointer; ggml's tensor operations are as in C (docs/safety.md).
+CHECKED = ("llama_", "gguf_", "mtmd_")
+
+FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "reenters")
+NAMES = ("owner", "frees", "replaced_by", "after")
+NUMBERS = ("fails_with",)
+LISTS = ("nullable", "computes", "exclusive", "keeps", "replaces")
+TABLES = ("bounds", "strings", "takes", "check", "reason")
+KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
+# What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
+ABOUT_PARAMETERS = ("owner", "frees", *LISTS, "bounds", "strings", "takes", "reason")
+
+KIND_FLAGS = frozenset({"known", "dies_with_owner", "lives_on", "exclusive", "has_fields", "untracked"})
+
+
+class PolicyError(SystemExit):
+    """The headers and the policy do not meet; the text is one sentence a line, for whoever builds."""
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        super().__init__("\n".join(f"bindgen/policy.toml: {one}" for one in sentences))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What is known about one function; the fields are the keys of policy.toml."""
+
+    keeps_gil: bool = False
+    creates: bool = False
+    borrows: bool = False
+    gives_back: bool = False
+    reenters: bool = False
+    owner: str = ""
+    frees: str = ""
+    replaced_by: str = ""
+    after: str = ""
+    fails_with: int = 0
+    nullable: tuple[str, ...] = ()
+    computes: tuple[str, ...] = ()
+    exclusive: tuple[str, ...] = ()
+    keeps: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
+    bounds: dict[str, str | int] = dataclasses.field(default_factory=dict)
+    strings: dict[str, str] = dataclasses.field(default_factory=dict)
+    takes: dict[str, str] = dataclasses.field(default_factory=dict)
+    check: dict[str, str] = dataclasses.field(default_factory=dict)
+    reason: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """The whole file: kinds of handles, enums, and the tables of functions by their pattern."""
+
+    kinds: dict[str, dict[str, bool]]
+    enums: dict[str, dict[str, str]]
+    functions: dict[str, dict[str, Any]]
+
+    def of(self, function: str) -> Rules:
+        """Merge the tables that name the function, or match it: what is said of one name alone comes last."""
+        merged: dict[str, Any] = {}
+        matching = [(pattern, table) for pattern, table in self.functions.items() if matches(pattern, function)]
+        for _, table in sorted(matching, key=lambda one: one[0] == function):
+            for key, value in table.items():
+                merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        return Rules(**{key: tuple(value) if key in LISTS else value for key, value in merged.items()})
+
+
+def matches(pattern: str, function: str) -> bool:
+    return any(fnmatch.fnmatchcase(function, part) for part in pattern.split())
+
+
+def load(file: pathlib.Path = FILE) -> Policy:
+    """Read the policy; what is spelled wrong in it ends with a sentence."""
+    text = tomllib.loads(file.read_text(encoding="utf-8"))
+    policy = Policy(text.get("kinds", {}), text.get("enums", {}), text.get("functions", {}))
+    if wrong := [*_unknown_keys(policy)]:
+        raise PolicyError(wrong)
+    return policy
+
+
+def _unknown_keys(policy: Policy) -> Iterator[str]:
+    for pattern, table in policy.functions.items():
+        for key in table.keys() - KEYS:
+            yield f'[functions."{pattern}"] has the unknown key {key!r}: use one of {", ".join(sorted(KEYS))}'
+    for name, kind in policy.kinds.items():
+        for key in kind.keys() - KIND_FLAGS:
+            yield f"[kinds.{name}] has the unknown key {key!r}: use one of {', '.join(sorted(KIND_FLAGS))}"
+
+
+# ---------------------------------------------------------------- the headers against the policy
+
+
+def judge(policy: Policy, header: trim_header.Header) -> None:
+    """Raise PolicyError where the headers and the policy do not meet."""
+    types = Types(header.nodes, handles_with_fields(policy))
+    functions = {str(node.name): node for node in header.functions if not is_variadic(node)}
+    sentences = [*_stale(policy, functions, header)]
+    for name, node in functions.items():
+        sentences += _judge_function(policy, types, name, node)
+    sentences += _judge_enums(policy, types, functions.values())
+    if sentences:
+        raise PolicyError(dict.fromkeys(sentences))
+
+
+def handles_with_fields(policy: Policy) -> frozenset[str]:
+    """Defined in full in the headers, but made, owned and freed by llama.cpp like an opaque handle."""
+    return frozenset(name for name, kind in policy.kinds.items() if kind.get("has_fields"))
+
+
+def _stale(policy: Policy, functions: dict[str, c_ast.Decl], header: trim_header.Header) -> Iterator[str]:
+    """Name what the policy says of what the headers do not have."""
+    for pattern, table in policy.functions.items():
+        for part in pattern.split():
+            if not fnmatch.filter(functions, part) and part not in header.excluded:
+                yield f'{part} is no function of the headers: remove it, or correct the name in [functions."{pattern}"]'
+        found = [node for name, node in functions.items() if matches(pattern, name)]
+        known = {name for node in found for name in parameter_names(node)}
+        for key in ABOUT_PARAMETERS:
+            for name in _parameter_names(table.get(key, ())):
+                if found and name not in known:
+                    yield f"{pattern} has no parameter {name!r}, which {key} names: correct or remove it"
+
+
+def _parameter_names(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    names = [*value]
+    if isinstance(value, dict):
+        names += [one for one in value.values() if isinstance(one, str) and one.isidentifier()]
+    return names
+
+
+def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -> Iterator[str]:
+    rules = policy.of(name)
+    result = types.kind(node.type.type)
+    if result.name in ("HANDLE", "OBJECT"):
+        yield from _judge_kind(policy, name, result)
+        if rules.creates == rules.borrows:
+            yield (
+                f"{name} returns a {result.python} and does not say whose it is: write `creates = true` (a new object) or "
+                f"`borrows = true`, and the parameter that it belongs to as `owner`, in [functions.{name}]"
+            )
+    for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
+        kind = types.kind(parameter.type)
+        if kind.name in ("HANDLE", "OBJECT"):
+            yield from _judge_kind(policy, name, kind)
+        elif name.startswith(CHECKED) and not _covered(rules, spelled, kind):
+            yield (
+                f"{name}: no rule covers the pointer {spelled} ({types.unnamed(parameter.type)}): write "
+                f"{_proposal(spelled, kind)} in [functions.{name}], or the reason why it needs none as "
+                f'`reason = {{{spelled} = "…"}}`'
+            )
+
+
+def _judge_kind(policy: Policy, function: str, kind: Kind) -> Iterator[str]:
+    if kind.python not in policy.kinds:
+        yield (
+            f"{kind.python} is a new type of handle (in {function}): write [kinds.{kind.python}] with `known = true` if each "
+            "one comes out of a function's result, and `untracked = true` if its life is not followed"
+        )
+
+
+def _covered(rules: Rules, name: str, kind: Kind) -> bool:
+    """Whether something is said of this pointer. Text ends with a NUL, and one struct is one struct: conversion sees to it."""
+    if name in rules.bounds or name in rules.strings or name in rules.reason:
+        return True
+    if kind.name == "FUNCTION":
+        return name in (*rules.keeps, *rules.replaces)
+    return kind.name not in ("CHARS", "BYTES", "ITEMS", "POINTERS")
+
+
+def _proposal(name: str, kind: Kind) -> str:
+    if kind.name == "FUNCTION":
+        return f'`keeps = ["{name}"]` (C may call it until its owner is freed) or `replaces = ["{name}"]` (it also takes the place of the last)'
+    return f'`bounds = {{{name} = "the parameter with its length"}}`'
+
+
+def _judge_enums(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) -> Iterator[str]:
+    used = {}
+    for node in functions:
+        for parameter in parameters(node):
+            kind = types.kind(parameter.type)
+            if kind.name == "ENUM":
+                used.setdefault(kind.item, node.name)
+    for enum in policy.enums.keys() - used.keys():
+        yield f'"{enum}" is no parameter\'s type: remove [enums."{enum}"]'
+    for enum, function in used.items():
+        if enum not in policy.enums:
+            yield (
+                f'{enum} is a new enum (in {function}): write [enums."{enum}"] with `count = "…"`, the enumerator that counts '
+                'them, if C looks into an array by it, and with `reason = "…"` if every value is good'
+            )

@@ -1,0 +1,103 @@
+// Checks of single functions, which bindgen/policy.toml names: what C takes for granted of one argument.
+#include <string>
+
+#include "checks/handle_table.h"
+#include "checks/ownership.h"
+#include "core/ctypes_objects.h"
+#include "core/errors.h"
+#include "engine/samplers.h"
+
+namespace llamacffi {
+
+namespace {
+
+// How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
+// SIZE_MAX.
+size_t items_behind(PyObject *objects, const void *memory, int depth = 4) {
+    size_t found = SIZE_MAX;
+    if (metatype(objects) == array_type && memory_of(objects) == memory)
+        return static_cast<size_t>(PyObject_Size(objects));
+    if (depth && PyTuple_Check(objects)) {
+        for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
+            found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);
+    }
+    if (!depth || !PyDict_Check(objects)) return found;
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; found == SIZE_MAX && PyDict_Next(objects, &at, &key, &value);)
+        found = items_behind(value, memory, depth - 1);
+    return found;
+}
+
+const llama_sampler_i *interface_of_chains() {
+    llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
+    const llama_sampler_i *interface = chain->iface;
+    llama_sampler_free(chain);
+    return interface;
+}
+
+// Another context than `own` that is computing with one of its pools.
+const handle *computing_with_pools_of(const void *own) {
+    const std::vector<attachment> all = all_attachments();
+    for (const attachment &mine : all) {
+        if (mine.context != own || mine.slot >= 0) continue;
+        for (const attachment &other : all) {
+            const handle *context = other.address == mine.address ? handles.find(other.context) : nullptr;
+            if (context && context->computing) return context;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+// The adapters stand in an array, where conversion does not see them; bounds have compared its length already.
+bool check_adapters(call &c, unsigned position) {
+    const parameter_row &row = c.parameters()[position];
+    const size_t count = static_cast<size_t>(c.numbers[bound_rows[c.function.first_bound].length]);
+    const void *model = llama_get_model(static_cast<const llama_context *>(c.addresses[0]));
+    void *const *adapters = static_cast<void *const *>(c.memory[position]);
+    for (size_t i = 0; adapters && i < count; ++i) {
+        const handle *known = handles.find(adapters[i]);
+        const bool good = known && known->kind == kind_of_llama_adapter_lora && known->life == life::LIVE;
+        if (!good) return refuse_value(c, row, "holds at " + std::to_string(i) + " what is no live llama_adapter_lora");
+        if (known->owner != model)
+            return refuse_value(c, row, "holds at " + std::to_string(i) + " an adapter of another model");
+    }
+    return true;
+}
+
+// The functions of a chain take any sampler, and read a chain's members out of it.
+bool check_chain(call &c, unsigned position) {
+    const auto *sampler = static_cast<const llama_sampler *>(c.addresses[position]);
+    static const llama_sampler_i *const chain_interface = interface_of_chains();
+    if (sampler->iface == chain_interface) return true;
+    return refuse_value(c, c.parameters()[position],
+                        std::string("must be a sampler chain, not the sampler ") + sampler_name(nullptr, sampler));
+}
+
+// No more candidates than the array has that the caller put into the struct.
+bool check_candidates(call &c, unsigned position) {
+    PyObject *given = c.arguments[position];
+    PyObject *array = Py_TYPE(given) == byref_type ? attribute(given, "_obj") : nullptr;
+    PyObject *own = array ? array : given;
+    PyObject *objects = metatype(own) == struct_type ? attribute(own, "_objects") : nullptr;
+    const auto *candidates = static_cast<const llama_token_data_array *>(c.memory[position]);
+    const size_t has = objects ? items_behind(objects, candidates->data) : SIZE_MAX;
+    Py_XDECREF(objects);
+    Py_XDECREF(array);
+    PyErr_Clear();
+    if (candidates->size <= has) return true;
+    return refuse_value(c, c.parameters()[position],
+                        "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
+}
+
+// The pool that a context lets go of is paused, which another context that computes with it would not survive. The
+// calls keep the GIL, so that none can begin meanwhile.
+bool check_pools_idle(call &c, unsigned position) {
+    if (!computing_with_pools_of(c.addresses[position])) return true;
+    PyErr_Format(LlamaError, "%s has a thread pool that another context is computing with",
+                 subject(c, c.parameters()[position]).c_str());
+    return false;
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,37 @@
+// See results.h.
+#include "convert/results.h"
+
+#include <string>
+
+namespace llamacffi {
+
+bool load_pointer(lazy_type &type, const type_row &row) {
+    return type.load(row.kind == type_kind::FUNCTION ? row.python
+                                                     : (std::string("POINTER(") + row.python + ")").c_str());
+}
+
+namespace {
+
+// What has a buffer that could be moved (a bytearray, an array.array) is kept with that buffer held.
+bool keep_buffer(PyObject *result, PyObject *name, PyObject *given) {
+    if (is_ctypes(given) || PyBytes_Check(given) || !PyObject_CheckBuffer(given))
+        return PyObject_GenericSetAttr(result, name, given) == 0;
+    PyObject *view = PyMemoryView_FromObject(given);
+    const bool done = view && PyObject_GenericSetAttr(result, name, view) == 0;
+    Py_XDECREF(view);
+    return done;
+}
+
+}  // namespace
+
+bool keep_buffers(const call &c, PyObject *result) {
+    static PyObject *name = PyUnicode_InternFromString("_buffers");
+    for (unsigned i = 0; i < c.function.count; ++i) {
+        const type_kind kind = c.parameters()[i].type.kind;
+        if (kind != type_kind::ITEMS && kind != type_kind::STRUCT && kind != type_kind::BYTES) continue;
+        if (!keep_buffer(result, name, c.arguments[i])) return false;
+    }
+    return true;
+}
+
+}  // namespace llamacffi

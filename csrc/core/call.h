@@ -1,0 +1,90 @@
+// One call from Python into C: what it borrowed, what it logged, and what went wrong in its callbacks.
+//
+// A `call` lives on the stack of a built-in function. Everything that conversion borrows or allocates hangs on
+// it, so that a later argument which fails to convert leaves nothing behind.
+#pragma once
+
+#include <Python.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "core/tables.h"
+
+// Not C++'s thread_local, which would ask at each use whether the variable is initialized already.
+#ifdef _MSC_VER
+#define LLAMACFFI_THREAD_LOCAL __declspec(thread)
+#elif defined(__APPLE__)
+#define LLAMACFFI_THREAD_LOCAL __thread
+#else
+#define LLAMACFFI_THREAD_LOCAL __attribute__((tls_model("initial-exec"))) __thread
+#endif
+
+namespace llamacffi {
+
+extern LLAMACFFI_THREAD_LOCAL call *current;  // the innermost call of this thread that is in C
+
+constexpr unsigned max_parameters = 32;
+constexpr size_t unknown_size = SIZE_MAX;
+constexpr size_t null_size = SIZE_MAX - 1;
+
+struct call {
+    const function_row &function;
+    PyObject *const *arguments;
+    Py_ssize_t count;
+    call *previous = nullptr;
+    PyThreadState *thread_state = nullptr;  // set while the GIL is released
+    PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
+    std::unique_ptr<std::string> errors;    // what llama.cpp logged as errors during the call
+    const void *owner = nullptr;            // the handle that keeps what this call hands to C
+    PyObject *released = nullptr;           // what a freed handle had kept, dropped after C is done with it
+    bool abandoned = false;                 // the interpreter ended while C ran: touch no Python object
+    unsigned n_views = 0;
+    unsigned n_blocks = 0;
+    void *blocks[max_parameters];
+    Py_buffer views[max_parameters];
+    uint64_t generation = 0;  // of the table of handles, when the call began
+    unsigned n_inside = 0;
+    const void *inside[max_parameters];     // the handles that are marked as in use
+    const void *addresses[max_parameters];  // the handles among the arguments
+    long long numbers[max_parameters];      // the integers among the arguments, where they are wanted
+    const void *memory[max_parameters];     // the buffers among the arguments
+    size_t sizes[max_parameters];           // bytes behind each pointer argument, as far as known
+
+    call(const function_row &function_, PyObject *const *arguments_, Py_ssize_t count_)
+        : function(function_), arguments(arguments_), count(count_) {}
+    call(const call &) = delete;
+    call &operator=(const call &) = delete;
+
+    ~call() {
+        while (n_blocks) std::free(blocks[--n_blocks]);
+        if (abandoned) return;
+        while (n_views) PyBuffer_Release(&views[--n_views]);
+        Py_XDECREF(pending);
+        Py_XDECREF(released);
+    }
+
+    const parameter_row *parameters() const { return parameter_rows + function.first; }
+
+    // Keep the exception of a callback that C called; the first one wins, the others follow from it.
+    void callback_failed(PyObject *exception) {
+        if (pending) return;
+        Py_INCREF(exception);
+        pending = exception;
+    }
+};
+
+// The position of a parameter's row in its function.
+inline unsigned position_of(const call &c, const parameter_row &row) {
+    return static_cast<unsigned>(&row - c.parameters());
+}
+
+// How many bytes are behind the pointer argument `position`, in a function that stands in C's place; a call that came
+// through the function's address has no record, and nothing is known.
+inline size_t size_behind(const call *c, unsigned position) { return c ? c->sizes[position] : unknown_size; }
+
+// Whether a callback of this call left an exception.
+inline bool has_failed(const call *c) { return c && c->pending; }
+
+}  // namespace llamacffi

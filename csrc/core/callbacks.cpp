@@ -1,0 +1,60 @@
+// See callbacks.h.
+#include "core/callbacks.h"
+
+#include <chrono>
+
+#include "core/call.h"
+#include "core/errors.h"
+
+namespace llamacffi {
+
+namespace {
+
+// Hand the exception that is set to the call which runs this callback; without one it is reported and dropped.
+void hand_over_exception() {
+    if (!current) return PyErr_WriteUnraisable(nullptr);
+    PyObject *exception = take_exception();
+    current->callback_failed(exception);
+    Py_XDECREF(exception);
+}
+
+// Between ctypes and the function of the user no Python code runs: a signal that came during the call would be
+// handled there, outside of any `try`.
+PyObject *call_guarded(PyObject *self, PyObject *arguments) {
+    PyObject *result = PyObject_Call(PyTuple_GetItem(self, 0), arguments, nullptr);
+    if (result) return result;
+    hand_over_exception();
+    PyObject *stop = PyTuple_GetItem(self, 1);
+    Py_INCREF(stop);
+    return stop;
+}
+
+PyMethodDef guarded_method = {"callback", call_guarded, METH_VARARGS, "A callback whose exceptions reach the call."};
+
+using steady = std::chrono::steady_clock;
+constexpr auto between_signal_checks = std::chrono::milliseconds(50);
+
+// Run Python's signal handlers.
+void check_signals(call &c) {
+    static thread_local steady::time_point last;
+    const auto now = steady::now();
+    if (now - last < between_signal_checks) return;
+    last = now;
+    PyEval_RestoreThread(c.thread_state);
+    if (PyErr_CheckSignals() < 0 && !c.pending) c.pending = take_exception();
+    c.thread_state = PyEval_SaveThread();
+}
+
+}  // namespace
+
+PyObject *guarded(PyObject *, PyObject *function_and_stop) {
+    return PyCFunction_NewEx(&guarded_method, function_and_stop, nullptr);
+}
+
+bool must_stop() {
+    if (!current) return false;
+    if (!current->pending && current->thread_state) check_signals(*current);
+    return current->pending != nullptr;
+}
+
+}  // namespace llamacffi

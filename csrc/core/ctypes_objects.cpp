@@ -1,0 +1,112 @@
+// See ctypes_objects.h.
+#include "core/ctypes_objects.h"
+
+#include <string>
+
+namespace llamacffi {
+
+PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
+PyObject *empty_tuple;
+Py_ssize_t memory_offset = -1;
+
+namespace {
+
+PyObject *addressof, *types_module_get;
+Py_ssize_t byref_offset = -1;  // of the address, in what `ctypes.byref` returns
+
+Py_ssize_t find_word(PyObject *object, const void *word) {
+    PyObject *size = PyObject_GetAttrString(reinterpret_cast<PyObject *>(Py_TYPE(object)), "__basicsize__");
+    const Py_ssize_t end = size ? PyLong_AsSsize_t(size) : 0;
+    Py_XDECREF(size);
+    for (Py_ssize_t at = sizeof(PyObject); at + Py_ssize_t(sizeof(void *)) <= end; at += sizeof(void *)) {
+        if (std::memcmp(reinterpret_cast<char *>(object) + at, &word, sizeof word) == 0) return at;
+    }
+    return -1;
+}
+
+bool probe_layout(PyObject *ctypes) {
+    PyObject *sample = PyObject_CallMethod(ctypes, "c_int", nullptr);
+    PyObject *reference = sample ? PyObject_CallMethod(ctypes, "byref", "O", sample) : nullptr;
+    char *address = reference ? ask_address(sample) : nullptr;
+    if (address) {
+        memory_offset = find_word(sample, address);
+        byref_offset = find_word(reference, address);
+        byref_type = Py_TYPE(reference);
+        Py_INCREF(reinterpret_cast<PyObject *>(byref_type));
+    }
+    Py_XDECREF(sample);
+    Py_XDECREF(reference);
+    return address != nullptr;
+}
+
+PyTypeObject *metatype_named(PyObject *ctypes, const char *name) {
+    PyObject *type = PyObject_GetAttrString(ctypes, name);
+    if (!type) return nullptr;
+    PyTypeObject *meta = Py_TYPE(type);
+    Py_INCREF(reinterpret_cast<PyObject *>(meta));
+    Py_DECREF(type);
+    return meta;
+}
+
+}  // namespace
+
+char *ask_address(PyObject *object) {
+    PyObject *address = PyObject_CallFunctionObjArgs(addressof, object, nullptr);
+    char *memory = address ? static_cast<char *>(PyLong_AsVoidPtr(address)) : nullptr;
+    Py_XDECREF(address);
+    return memory;
+}
+
+char *byref_address(PyObject *reference) {
+    if (byref_offset >= 0) return *reinterpret_cast<char **>(reinterpret_cast<char *>(reference) + byref_offset);
+    PyErr_SetString(PyExc_TypeError, "this Python's ctypes.byref is unknown here; use ctypes.pointer instead");
+    return nullptr;
+}
+
+bool load_ctypes() {
+    PyObject *ctypes = PyImport_ImportModule("ctypes");
+    if (!ctypes) return false;
+    array_type = metatype_named(ctypes, "Array");
+    pointer_type = metatype_named(ctypes, "_Pointer");
+    struct_type = metatype_named(ctypes, "Structure");
+    union_type = metatype_named(ctypes, "Union");
+    simple_type = metatype_named(ctypes, "c_int");
+    function_type = metatype_named(ctypes, "_CFuncPtr");
+    addressof = PyObject_GetAttrString(ctypes, "addressof");
+    empty_tuple = PyTuple_New(0);
+    const bool done = array_type && pointer_type && struct_type && union_type && simple_type && function_type &&
+                      addressof && empty_tuple && probe_layout(ctypes);
+    Py_DECREF(ctypes);
+    return done;
+}
+
+bool is_ctypes(PyObject *object) {
+    PyTypeObject *meta = metatype(object);
+    return meta == array_type || meta == pointer_type || meta == struct_type || meta == union_type ||
+           meta == simple_type || meta == function_type;
+}
+
+PyObject *type_named(const char *name) {
+    if (!types_module_get) {
+        PyObject *module = PyImport_ImportModule("llamacffi.ctypes_types");
+        types_module_get = module ? PyObject_GetAttrString(module, "named") : nullptr;
+        Py_XDECREF(module);
+        if (!types_module_get) return nullptr;
+    }
+    return PyObject_CallFunction(types_module_get, "s", name);
+}
+
+PyObject *attribute(PyObject *object, const char *name) {
+    PyObject *value = PyObject_GetAttrString(object, name);
+    if (!value) PyErr_Clear();
+    return value;
+}
+
+bool lazy_type::ask(const char *name) {
+    type = type_named(name);
+    if (!type) return false;
+    create = reinterpret_cast<newfunc>(PyType_GetSlot(reinterpret_cast<PyTypeObject *>(type), Py_tp_new));
+    return true;
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,63 @@
+// ctypes objects seen from C: which kind one is, where its memory is, and how to make one.
+//
+// ctypes has no C interface. What is needed of its layout (where an object keeps the address of its memory) is
+// found by looking for a known address in a known object when the module is loaded, and asked of
+// `ctypes.addressof` where it was not found.
+#pragma once
+
+#include <Python.h>
+
+#include <cstring>
+
+namespace llamacffi {
+
+extern PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
+extern PyObject *empty_tuple;
+extern Py_ssize_t memory_offset;  // of the pointer to an object's memory, in a ctypes object; below zero it is unknown
+
+bool load_ctypes();
+
+// The metatype of a ctypes object says whether it is an array, a pointer, a struct, …
+inline PyTypeObject *metatype(PyObject *object) { return Py_TYPE(reinterpret_cast<PyObject *>(Py_TYPE(object))); }
+
+char *ask_address(PyObject *object);
+
+// Where the value of a ctypes object stands.
+inline char *memory_of(PyObject *object) {
+    if (memory_offset < 0) return ask_address(object);
+    return *reinterpret_cast<char **>(reinterpret_cast<char *>(object) + memory_offset);
+}
+
+// The address in what `ctypes.byref(object, offset)` returned.
+char *byref_address(PyObject *reference);
+
+bool is_ctypes(PyObject *object);
+
+// The ctypes type of a C type: `llamacffi.ctypes_types.named(name)`, imported on first use.
+PyObject *type_named(const char *name);
+
+// An attribute, or nullptr without an exception.
+PyObject *attribute(PyObject *object, const char *name);
+
+// A ctypes type that is asked for once and then made without Python code: `make` is an instance with zeroed memory.
+struct lazy_type {
+    PyObject *type = nullptr;
+    newfunc create = nullptr;
+
+    bool load(const char *name) { return type || ask(name); }
+
+    PyObject *make(const void *value, size_t size) {
+        PyObject *object = create(reinterpret_cast<PyTypeObject *>(type), empty_tuple, nullptr);
+        char *memory = object ? memory_of(object) : nullptr;
+        if (memory)
+            std::memcpy(memory, value, size);
+        else
+            Py_CLEAR(object);
+        return object;
+    }
+
+  private:
+    bool ask(const char *name);
+};
+
+}  // namespace llamacffi

@@ -1,0 +1,97 @@
+// See errors.h.
+#include "core/errors.h"
+
+namespace llamacffi {
+
+PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError;
+
+namespace {
+
+PyObject *new_exception(PyObject *module, const char *name, const char *doc, PyObject *bases) {
+    const std::string full = std::string("llamacffi.") + name;
+    PyObject *type = PyErr_NewExceptionWithDoc(full.c_str(), doc, bases, nullptr);
+    if (type && PyModule_AddObjectRef(module, name, type) < 0) Py_CLEAR(type);
+    return type;
+}
+
+}  // namespace
+
+bool add_exceptions(PyObject *module) {
+    LlamaError = new_exception(module, "LlamaError", "A call into llama.cpp failed.", PyExc_RuntimeError);
+    if (!LlamaError) return false;
+    PyObject *bases = PyTuple_Pack(2, LlamaError, PyExc_RuntimeError);
+    LlamaAssertionError = new_exception(module, "LlamaAssertionError",
+                                        "An assertion inside llama.cpp failed; its context must only be freed.", bases);
+    Py_XDECREF(bases);
+    bases = PyTuple_Pack(2, LlamaError, PyExc_ValueError);
+    LlamaValueError =
+        new_exception(module, "LlamaValueError", "An argument has the right type and an impossible value.", bases);
+    Py_XDECREF(bases);
+    return LlamaAssertionError && LlamaValueError;
+}
+
+std::string take_text(PyObject *text) {
+    const char *characters = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
+    std::string result = characters ? characters : "object";
+    Py_XDECREF(text);
+    PyErr_Clear();
+    return result;
+}
+
+std::string type_name(PyObject *object) {
+    if (object == Py_None) return "None";
+    const std::string name = take_text(PyType_GetName(Py_TYPE(object)));
+    return name.find("CData") == std::string::npos ? name : take_text(PyObject_Repr(object));
+}
+
+std::string subject(const call &c, const parameter_row &row) {
+    const std::string name = row.name[0] ? row.name : "argument " + std::to_string(position_of(c, row) + 1);
+    return std::string(c.function.name) + "(): " + name + " (" + row.c_type + ")";
+}
+
+bool is_conversion_error() {
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return false;
+    PyErr_Clear();
+    return true;
+}
+
+bool refuse_type(const call &c, const parameter_row &row, PyObject *given, const std::string &detail) {
+    PyErr_Format(PyExc_TypeError, "%s must be %s, not %s", subject(c, row).c_str(), detail.c_str(),
+                 type_name(given).c_str());
+    return false;
+}
+
+bool refuse_value(const call &c, const parameter_row &row, const std::string &detail) {
+    PyErr_Format(LlamaValueError, "%s %s", subject(c, row).c_str(), detail.c_str());
+    return false;
+}
+
+void raise_again(PyObject *exception) {
+    PyObject *type = reinterpret_cast<PyObject *>(Py_TYPE(exception));
+    Py_INCREF(type);
+    Py_INCREF(exception);
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+}
+
+PyObject *take_exception() {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+bool refuse_reason(const call &c, const parameter_row &row, PyObject *exception) {
+    PyObject *reason = take_exception();
+    PyObject *text = reason ? PyObject_Str(reason) : nullptr;
+    const char *detail = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
+    PyErr_Clear();
+    PyErr_Format(exception, "%s: %s", subject(c, row).c_str(), detail ? detail : "not convertible");
+    Py_XDECREF(text);
+    Py_XDECREF(reason);
+    return false;
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,96 @@
+// See guard.h.
+#include "core/guard.h"
+
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "checks/handle_table.h"
+#include "core/errors.h"
+#include "engine/logs.h"
+
+namespace llamacffi {
+
+LLAMACFFI_THREAD_LOCAL call *current = nullptr;
+
+namespace {
+
+ggml_abort_callback_t user_abort_callback;
+
+std::string with_log(const call &c, const char *text) {
+    std::string message = std::string(c.function.name) + "(): " + text;
+    if (c.errors && !c.errors->empty()) message += "\nllama.cpp logged: " + *c.errors;
+    return message;
+}
+
+// What an assertion stopped inside of its graph is in no known state: it can only be freed.
+void break_computing(const call &c) {
+    handle *computing = c.function.computes != nowhere ? handles.find(c.addresses[c.function.computes]) : nullptr;
+    if (computing) computing->life = life::BROKEN;
+}
+
+// Translate what is being thrown; called inside a catch block, with the GIL held.
+void set_exception(const call &c) {
+    try {
+        throw;
+    } catch (const assertion_failed &failed) {
+        break_computing(c);
+        PyErr_SetString(LlamaAssertionError, with_log(c, failed.message.c_str()).c_str());
+    } catch (const std::bad_alloc &) {
+        PyErr_SetString(PyExc_MemoryError, with_log(c, "out of memory").c_str());
+    } catch (const std::invalid_argument &error) {
+        PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
+    } catch (const std::out_of_range &error) {
+        PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
+    } catch (const std::exception &error) {
+        PyErr_SetString(LlamaError, with_log(c, error.what()).c_str());
+    } catch (...) {
+        PyErr_SetString(LlamaError, with_log(c, "an unknown C++ exception").c_str());
+    }
+}
+
+}  // namespace
+
+void throw_assertion(const char *message) {
+    if (user_abort_callback) user_abort_callback(message);
+    if (current) throw assertion_failed{message};
+    std::fprintf(stderr, "%s\n", message);
+}
+
+ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t callback) {
+    std::swap(user_abort_callback, callback);
+    return callback;
+}
+
+bool running::settle() {
+    finish_log(call_);
+    if (!call_.pending) return true;
+    raise_again(call_.pending);
+    return false;
+}
+
+PyObject *running::failed() {
+    take_gil();
+    leave_handles(call_);
+    if (settle()) set_exception(call_);
+    return nullptr;
+}
+
+void log_thrown(const char *function) {
+    std::string message = std::string(function) + "(): ";
+    try {
+        throw;
+    } catch (const assertion_failed &failed) {
+        message += failed.message;
+    } catch (const std::exception &error) {
+        message += error.what();
+    } catch (...) {
+        message += "an unknown C++ exception";
+    }
+    log_sink(GGML_LOG_LEVEL_ERROR, (message + "\n").c_str(), nullptr);
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,77 @@
+// Into C and back: the GIL, C++ exceptions, failed assertions, and exceptions that callbacks left behind.
+//
+// `running` stands around each call of a C function. What C++ throws becomes a Python exception that begins with
+// the function's name and ends with what llama.cpp logged during the call. A failed GGML_ASSERT calls
+// `throw_assertion` before it aborts: on a thread that is inside a call it throws, and so ends up here as well; on any
+// other thread (a worker of the compute pool) nothing can catch it, and the process ends as it would without us.
+#pragma once
+
+#include <Python.h>
+
+#include <type_traits>
+
+#include "checks/threads.h"
+#include "core/call.h"
+
+namespace llamacffi {
+
+// llama.cpp's hook for failed assertions, and the one of the user, which it asks first.
+void throw_assertion(const char *message);
+ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t callback);
+
+class running {
+  public:
+    explicit running(call &c, bool keeps_gil) : call_(c) {
+        c.previous = current;
+        current = &c;
+        if (!keeps_gil) c.thread_state = PyEval_SaveThread();
+    }
+
+    // Back in Python: false when a callback left an exception, which is then raised.
+    bool leave() {
+        take_gil();
+        leave_handles(call_);
+        return (!call_.errors && !call_.pending) || settle();
+    }
+
+    // The interpreter's end unwinds this thread: nothing of Python may be touched any more.
+    void abandon() { call_.abandoned = true; }
+
+    // Back in Python with an exception, out of a catch block.
+    PyObject *failed();
+
+  private:
+    bool settle();
+
+    // At the interpreter's end CPython unwinds the thread here; nothing of Python may be touched after it.
+    void take_gil() {
+        current = call_.previous;
+        if (!call_.thread_state) return;
+        call_.abandoned = true;
+        PyEval_RestoreThread(call_.thread_state);
+        call_.abandoned = false;
+        call_.thread_state = nullptr;
+    }
+
+    call &call_;
+};
+
+// Log what is being thrown, for a function that was called through its address; called inside a catch block.
+void log_thrown(const char *function);
+
+// Call one of our functions in C's place for foreign code, which has no record and catches nothing: what is thrown is
+// logged, and the answer is `failure`, NULL or nothing.
+template <typename Result, typename... Parameters, typename... Arguments>
+Result direct(const char *function, int failure, Result (*own)(call *, Parameters...), Arguments... arguments) {
+    try {
+        return own(nullptr, arguments...);
+    } catch (...) {
+        log_thrown(function);
+    }
+    if constexpr (std::is_integral_v<Result>)
+        return static_cast<Result>(failure);
+    else
+        return Result();
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,201 @@
+// The extension: the wrappers that cffi generated, and the built-in functions that lead to them.
+//
+// A wrapper is entered through `enter<…>`, which makes the call record. cffi's own `lib` gets such entries by a
+// copy of its table of globals; `functions` holds the same ones with the faster calling convention, under which
+// the facade re-exports them.
+#include "_llama.cpp"
+
+#undef _cffi_init  // cffi's own again
+
+#include <vector>
+
+#include "core/callbacks.h"
+#include "core/cpu.h"
+#include "core/errors.h"
+#include "engine/cpus.h"
+#include "engine/fork.h"
+
+namespace llamacffi {
+
+using wrapper = PyObject *(*)(PyObject *, PyObject *);
+
+template <unsigned Function, wrapper Wrapped>
+static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyObject *given) {
+    constexpr const function_row &function = function_rows[Function];
+    if (count != function.count) {
+        PyErr_Format(PyExc_TypeError, "%s() takes %u arguments, not %zd", function.name, function.count, count);
+        return nullptr;
+    }
+    if constexpr (function.deprecated != nullptr) {
+        if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s is deprecated; %s", function.name, function.deprecated) <
+            0)
+            return nullptr;
+    }
+    call c(function, arguments, count);
+    c.generation = handles.generation;
+    PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
+    if constexpr (keeps_arguments(function)) {
+        if (result) keep_arguments(c);
+    }
+    return result;
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *without_arguments(PyObject *, PyObject *) {
+    return enter<Function, Wrapped>(nullptr, 0, nullptr);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *one_argument(PyObject *, PyObject *argument) {
+    return enter<Function, Wrapped>(&argument, 1, argument);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
+    return enter<Function, Wrapped>(arguments, count, reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments)));
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
+    PyObject *arguments[max_parameters];
+    const Py_ssize_t count = PyTuple_Size(tuple);
+    for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
+    return fast_arguments<Function, Wrapped>(self, arguments, count);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyMethodDef method() {
+    constexpr const function_row &function = function_rows[Function];
+    static_assert(function.count <= max_parameters);
+    if constexpr (function.count == 0)
+        return {function.name, without_arguments<Function, Wrapped>, METH_NOARGS, function.doc};
+    else if constexpr (function.count == 1)
+        return {function.name, one_argument<Function, Wrapped>, METH_O, function.doc};
+    else
+        return {function.name,
+                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
+                METH_FASTCALL, function.doc};
+}
+
+struct entry {
+    PyMethodDef fast;
+    PyCFunction plain;  // what cffi's lib calls: without FASTCALL
+};
+
+template <unsigned Function, wrapper Wrapped>
+static entry make_entry() {
+    PyMethodDef fast = method<Function, Wrapped>();
+    return {fast, fast.ml_flags == METH_FASTCALL ? tuple_arguments<Function, Wrapped> : fast.ml_meth};
+}
+
+#define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name>(),
+static entry entries[] = {
+#include "function_names.h"
+};
+#undef LLAMACFFI_FUNCTION
+
+// ---------------------------------------------------------------- what the facade needs beside the functions
+
+static const function_row *find_function(const char *name) {
+    for (const function_row &one : function_rows) {
+        if (compare(one.name, name) == 0) return &one;
+    }
+    return nullptr;
+}
+
+// Convert one argument as a call would, without calling: for the tests, which try every parameter with every object.
+static PyObject *convert(PyObject *, PyObject *arguments) {
+    const char *name;
+    unsigned position;
+    PyObject *given, *type;
+    if (!PyArg_ParseTuple(arguments, "sIOO", &name, &position, &given, &type)) return nullptr;
+    const function_row *function = find_function(name);
+    if (!function || position >= function->count) {
+        PyErr_Format(PyExc_LookupError, "no function %s with a parameter %u", name, position);
+        return nullptr;
+    }
+    call c(*function, &given, 1);
+    const parameter_row &row = c.parameters()[position];
+    char *address = nullptr;
+    void *slot = type;
+    if (!convert_by_row(c, row, &slot, given, &address)) return nullptr;
+    return address ? PyLong_FromVoidPtr(address) : none();
+}
+
+static PyObject *last_error(PyObject *, PyObject *) {
+    return PyUnicode_DecodeUTF8(last_error_text().data(), static_cast<Py_ssize_t>(last_error_text().size()), "replace");
+}
+
+static PyObject *set_last_error(PyObject *, PyObject *text) {
+    last_error_text() = take_text(PyObject_Str(text));
+    return none();
+}
+
+static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
+    const char *root = "";
+    if (!PyArg_ParseTuple(arguments, "|s", &root)) return nullptr;
+    return PyLong_FromLong(usable_cpus(root));
+}
+
+static PyMethodDef own_functions[] = {
+    {"guarded", guarded, METH_VARARGS,
+     "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
+    {"convert", convert, METH_VARARGS,
+     "convert(function, position, given, ctype)\n--\n\nConvert one argument as the call would; return its address."},
+    {"last_error", last_error, METH_NOARGS,
+     "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
+    {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
+    {"usable_cpus", count_usable_cpus, METH_VARARGS,
+     "usable_cpus(root='')\n--\n\nCount the CPUs that this process may use; `root` stands before the paths read."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+static bool add_functions(PyObject *module) {
+    PyObject *functions = PyDict_New();
+    PyObject *name = PyUnicode_FromString("llamacffi.llama_cpp");
+    bool good = functions && name;
+    for (entry &one : entries) {
+        PyObject *function = good ? PyCFunction_NewEx(&one.fast, nullptr, name) : nullptr;
+        good = function && PyDict_SetItemString(functions, one.fast.ml_name, function) == 0;
+        Py_XDECREF(function);
+    }
+    good = good && PyModule_AddObjectRef(module, "functions", functions) == 0;
+    Py_XDECREF(functions);
+    Py_XDECREF(name);
+    return good && PyModule_AddFunctions(module, own_functions) == 0;
+}
+
+// cffi finds its functions in a table of globals, which is sorted by name, as ours is.
+static const struct _cffi_type_context_s *with_entries(const struct _cffi_type_context_s *context) {
+    static std::vector<_cffi_global_s> globals(context->globals, context->globals + context->num_globals);
+    static struct _cffi_type_context_s own = *context;
+    size_t next = 0;
+    for (_cffi_global_s &global : globals) {
+        if (next == std::size(entries) || compare(entries[next].fast.ml_name, global.name) != 0) continue;
+        global.address = reinterpret_cast<void *>(entries[next++].plain);
+    }
+    own.globals = globals.data();
+    return next == std::size(entries) ? &own : nullptr;
+}
+
+}  // namespace llamacffi
+
+static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const struct _cffi_type_context_s *context) {
+    const struct _cffi_type_context_s *own = llamacffi::with_entries(context);
+    if (!own) {
+        PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
+        return nullptr;
+    }
+    if (!llamacffi::check_cpu() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    PyObject *module = _cffi_init(name, version, own);
+    if (!module) return nullptr;
+    llamacffi::cffi = llamacffi::own_converters();
+    llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
+    if (llamacffi::cffi_lib && llamacffi::register_at_fork() && llamacffi::add_exceptions(module) &&
+        llamacffi::add_functions(module)) {
+        llamacffi::take_over();
+        return module;
+    }
+    Py_DECREF(module);
+    return nullptr;
+}

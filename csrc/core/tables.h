@@ -1,0 +1,158 @@
+// The rows of the generated `function_table.h`: what each function takes and gives, and what bindgen/policy.toml says
+// of it.
+//
+// They are `inline constexpr`: one object in all translation units, since rows are told apart by their addresses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <type_traits>
+
+#include "ggml-alloc.h"
+#include "ggml-backend.h"
+#include "ggml-cpu.h"
+#include "ggml-opt.h"
+#include "ggml-rpc.h"
+#include "ggml.h"
+#include "gguf.h"
+#include "llama.h"
+
+namespace llamacffi {
+
+struct call;
+
+enum class type_kind : uint8_t {
+    VOID,      // no result
+    NUMBER,    // integer, float or bool
+    ENUM,      // an integer whose size the compiler chose
+    TEXT,      // const char *
+    CHARS,     // char *, which C writes
+    BYTES,     // void *
+    ITEMS,     // pointer to numbers
+    STRUCT,    // pointer to a struct that the headers define
+    OBJECT,    // pointer to a struct that the headers define, but llama.cpp makes and frees
+    POINTERS,  // pointer to a pointer
+    HANDLE,    // pointer to an opaque struct
+    FUNCTION,  // function pointer
+    VALUE,     // struct by value
+};
+
+struct type_row {
+    type_kind kind;
+    size_t size;         // of the item that is pointed to, or of the value itself
+    char shape;          // of the item: i signed, u unsigned, f float, b bool
+    bool is_const;       // C only reads what is pointed to
+    const char *python;  // the ctypes type of the item, or the name of the opaque struct
+};
+
+// What becomes of a callback or a struct that C holds on to.
+enum class keeping : uint8_t { NOT, KEEPS, REPLACES };
+
+constexpr int8_t nowhere = -1;   // in the place of a parameter's position
+constexpr int8_t one_item = -1;  // in the place of a length's position
+
+struct parameter_row {
+    type_row type;
+    const char *name;
+    const char *c_type;
+    uint8_t handle;   // the kind of the handle, or no_kind
+    bool nullable;    // C takes NULL
+    bool bounded;     // a length belongs to it
+    bool required;    // C reads it without asking whether it is there
+    keeping kept;     // after the call
+    long long count;  // of an enum that indexes an array: how many values it has; otherwise 0
+};
+
+// A pointer whose length another parameter says.
+struct bound_row {
+    uint8_t pointer;
+    int8_t length;
+    bool null_is_good;  // whatever the length says
+};
+
+// Pointers to texts that C reads without asking.
+struct strings_row {
+    uint8_t pointer, length, each;  // each: how many pointers an item has
+};
+
+struct check_row {
+    bool (*check)(call &, unsigned position);
+    uint8_t position;
+};
+
+struct function_row {
+    type_row result;
+    const char *name;
+    const char *doc;
+    const char *deprecated;  // what the header says to use instead, or nullptr
+    unsigned first;          // its first row in parameter_rows
+    unsigned count;
+    unsigned first_bound, n_bounds, first_strings, n_strings;
+    uint8_t result_handle;  // the kind of the handle that it returns, or no_kind
+    bool keeps_gil;
+    bool creates;
+    bool gives_back;
+    bool reenters;
+    bool exclusive;
+    int8_t owner;     // the parameter that the result belongs to
+    int8_t frees;     // the parameter that is freed
+    int8_t computes;  // the parameter whose graph runs
+    int8_t taken, taker;
+    check_row checks[2];
+    void (*after)(call &, const void *result);
+};
+
+struct kind_row {
+    const char *name = "";
+    bool known = false;
+    bool dies_with_owner = false;
+    bool lives_on = false;
+    bool exclusive = false;
+};
+
+template <typename T>
+constexpr char shape_of() {
+    if (std::is_same_v<T, bool>) return 'b';
+    if (std::is_floating_point_v<T>) return 'f';
+    return std::is_signed_v<T> ? 'i' : 'u';
+}
+
+}  // namespace llamacffi
+
+#include "function_table.h"
+
+namespace llamacffi {
+
+constexpr int compare(const char *a, const char *b) {
+    while (*a && *a == *b) ++a, ++b;
+    return *a - *b;
+}
+
+// `wrapper` is the __func__ of a wrapper that cffi generated: `_cffi_f_` and the C function's name.
+constexpr unsigned function_index(const char *wrapper) {
+    const char *name = wrapper + sizeof("_cffi_f_") - 1;
+    unsigned low = 0, high = std::size(function_rows);
+    while (low < high) {
+        const unsigned middle = (low + high) / 2;
+        if (compare(function_rows[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+// `argument` is the wrapper's variable for a parameter: `arg` and its position.
+constexpr unsigned parameter_index(const char *wrapper, const char *argument) {
+    unsigned position = 0;
+    for (const char *digit = argument + 3; *digit; ++digit) position = position * 10 + (*digit - '0');
+    return function_rows[function_index(wrapper)].first + position;
+}
+
+// Functions whose integers are wanted when all arguments are there.
+constexpr bool notes_numbers(const function_row &function) {
+    return function.n_bounds || function.n_strings || function.checks[0].check || function.after;
+}
+
+}  // namespace llamacffi

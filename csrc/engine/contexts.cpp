@@ -1,0 +1,177 @@
+// See contexts.h.
+#include "engine/contexts.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "checks/ownership.h"
+#include "core/callbacks.h"
+#include "engine/cpus.h"
+#include "engine/models.h"
+#include "engine/threads.h"
+
+namespace llamacffi {
+
+std::mutex abort_mutex;  // of the map
+
+namespace {
+
+struct abort_state {
+    ggml_abort_callback callback;
+    void *user_data;
+};
+
+std::unordered_map<const llama_context *, abort_state *> abort_states;
+
+bool abort_hook(void *data) {
+    const abort_state &state = *static_cast<abort_state *>(data);
+    return (state.callback && state.callback(state.user_data)) || must_stop();
+}
+
+// What a cache can be stored in: types that exist and that the CPU can write.
+bool is_cache_type(ggml_type type) {
+    if (type < 0 || type >= GGML_TYPE_COUNT || ggml_get_type_traits(type)->blck_size <= 0) return false;
+    return type == GGML_TYPE_F32 || ggml_get_type_traits_cpu(type)->from_float;
+}
+
+// A decoder has no encoder to run; upstream would look for one where its cache is.
+void require_encoder(const llama_context *ctx) {
+    if (llama_get_memory(ctx) && !llama_model_has_encoder(llama_get_model(ctx)))
+        throw std::invalid_argument("the model of ctx has no encoder: use llama_decode()");
+}
+
+template <typename T>
+void zero(T *items, size_t count) {
+    if (items) std::memset(items, 0, count * sizeof(T));
+}
+
+}  // namespace
+
+void set_abort_callback(call *, llama_context *ctx, ggml_abort_callback callback, void *user_data) {
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    abort_state *&state = abort_states[ctx];
+    if (!state) state = new abort_state{};
+    *state = {callback, user_data};
+    llama_set_abort_callback(ctx, abort_hook, state);
+}
+
+void free_context(call *, llama_context *ctx) {
+    llama_model *model = ctx ? const_cast<llama_model *>(llama_get_model(ctx)) : nullptr;
+    llama_free(ctx);
+    remove_threads(ctx);
+    detach_all(ctx);
+    remove_context(model);
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    auto found = abort_states.find(ctx);
+    if (found == abort_states.end()) return;
+    delete found->second;
+    abort_states.erase(found);
+}
+
+llama_context *init_from_model(call *c, llama_model *model, llama_context_params params) {
+    if (!is_cache_type(params.type_k) || !is_cache_type(params.type_v))
+        throw std::invalid_argument("type_k or type_v is no ggml_type that a cache can have");
+    if (params.n_samplers && (!params.samplers || params.n_samplers > llama_max_parallel_sequences()))
+        throw std::invalid_argument("samplers must hold n_samplers items");
+    const int most = most_threads(), wanted = params.n_threads, wanted_batch = params.n_threads_batch;
+    params.n_threads = limited(wanted, most);
+    params.n_threads_batch = limited(wanted_batch, most);
+    auto state = std::make_unique<abort_state>(abort_state{params.abort_callback, params.abort_callback_data});
+    params.abort_callback = abort_hook;
+    params.abort_callback_data = state.get();
+    llama_context *ctx = llama_init_from_model(model, params);
+    if (!ctx) return nullptr;
+    add_context(model);
+    add_threads(ctx, wanted, wanted_batch, most);
+    for (size_t i = 0; i < params.n_samplers; ++i) attach(ctx, params.samplers[i].seq_id, params.samplers[i].sampler);
+    {
+        const std::lock_guard<std::mutex> lock(abort_mutex);
+        abort_states[ctx] = state.release();
+    }
+    if (!has_failed(c)) return ctx;
+    free_context(c, ctx);
+    return nullptr;
+}
+
+// ---------------------------------------------------------------- graphs
+
+int32_t decode(call *, llama_context *ctx, llama_batch batch) {
+    prepare_threads(ctx);
+    return llama_decode(ctx, batch);
+}
+
+int32_t encode(call *, llama_context *ctx, llama_batch batch) {
+    require_encoder(ctx);
+    prepare_threads(ctx);
+    return llama_encode(ctx, batch);
+}
+
+int32_t process(call *, llama_context *ctx, llama_process_type type, llama_batch_ext *batch) {
+    if (type != LLAMA_PROCESS_TYPE_ENCODE && type != LLAMA_PROCESS_TYPE_DECODE)
+        throw std::invalid_argument("type is no llama_process_type");
+    if (type == LLAMA_PROCESS_TYPE_ENCODE) require_encoder(ctx);
+    prepare_threads(ctx);
+    return llama_process(ctx, type, batch);
+}
+
+// ---------------------------------------------------------------- what contexts use without owning it
+
+void attach_threadpool(call *, llama_context *ctx, ggml_threadpool_t pool, ggml_threadpool_t pool_batch) {
+    attach_user_pool(ctx, pool, pool_batch);
+    attach(ctx, -1, pool);
+    attach(ctx, -2, pool_batch);
+}
+
+void detach_threadpool(call *, llama_context *ctx) {
+    detach_user_pool(ctx);
+    attach(ctx, -1, nullptr);
+    attach(ctx, -2, nullptr);
+}
+
+bool set_sampler(call *, llama_context *ctx, llama_seq_id sequence, llama_sampler *sampler) {
+    if (sequence < 0) throw std::invalid_argument("seq_id must not be negative");
+    const bool done = llama_set_sampler(ctx, sequence, sampler);
+    attach(ctx, sequence, sampler);
+    return done;
+}
+
+ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params) {
+    if (!params || params->n_threads < 1 || params->n_threads > GGML_MAX_N_THREADS)
+        throw std::invalid_argument("params->n_threads must be from 1 to GGML_MAX_N_THREADS");
+    return ggml_threadpool_new(params);
+}
+
+// ---------------------------------------------------------------- what C takes for granted
+
+void memory_seq_div(call *, llama_memory_t memory, llama_seq_id sequence, llama_pos p0, llama_pos p1, int d) {
+    if (d < 1) throw std::invalid_argument("d must be at least 1");
+    llama_memory_seq_div(memory, sequence, p0, p1, d);
+}
+
+void opt_init(call *, llama_context *ctx, llama_model *model, llama_opt_params params) {
+    if (!params.param_filter || !params.get_opt_pars)
+        throw std::invalid_argument("param_filter and get_opt_pars must be set");
+    llama_opt_init(ctx, model, params);
+}
+
+// Upstream leaves the arrays as malloc gave them, and allocates without looking at what malloc
+// says: so ask first, in one piece.
+llama_batch batch_init(call *, int32_t n_tokens, int32_t embd, int32_t n_seq_max) {
+    if (n_tokens < 0 || embd < 0 || n_seq_max < 0) throw std::invalid_argument("sizes must not be negative");
+    const size_t item = std::max<size_t>(embd, 1) * sizeof(float) + (size_t(n_seq_max) + 4) * sizeof(int32_t);
+    ::operator delete(::operator new(item *(size_t(n_tokens) + 1)));
+    llama_batch batch = llama_batch_init(n_tokens, embd, n_seq_max);
+    zero(batch.token, n_tokens);
+    zero(batch.embd, size_t(n_tokens) * embd);
+    zero(batch.pos, n_tokens);
+    zero(batch.n_seq_id, n_tokens);
+    zero(batch.logits, n_tokens);
+    for (int32_t i = 0; i < n_tokens; ++i) zero(batch.seq_id[i], n_seq_max);
+    return batch;
+}
+
+}  // namespace llamacffi

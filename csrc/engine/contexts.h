@@ -1,0 +1,29 @@
+// Contexts: making and freeing one, and what runs its graph: Ctrl-C and a callback's exception end a decode.
+#pragma once
+
+#include <mutex>
+
+#include "core/call.h"
+
+namespace llamacffi {
+
+llama_context *init_from_model(call *c, llama_model *model, llama_context_params params);
+void free_context(call *, llama_context *ctx);
+
+int32_t decode(call *, llama_context *ctx, llama_batch batch);
+int32_t encode(call *, llama_context *ctx, llama_batch batch);
+int32_t process(call *, llama_context *ctx, llama_process_type type, llama_batch_ext *batch);
+
+void set_abort_callback(call *, llama_context *ctx, ggml_abort_callback callback, void *user_data);
+bool set_sampler(call *, llama_context *ctx, llama_seq_id sequence, llama_sampler *sampler);
+void attach_threadpool(call *, llama_context *ctx, ggml_threadpool_t pool, ggml_threadpool_t pool_batch);
+void detach_threadpool(call *, llama_context *ctx);
+ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params);
+
+void memory_seq_div(call *, llama_memory_t memory, llama_seq_id sequence, llama_pos p0, llama_pos p1, int d);
+void opt_init(call *, llama_context *ctx, llama_model *model, llama_opt_params params);
+llama_batch batch_init(call *, int32_t n_tokens, int32_t embd, int32_t n_seq_max);
+
+extern std::mutex abort_mutex;
+
+}  // namespace llamacffi

@@ -1,0 +1,87 @@
+// See fork.h.
+#include "engine/fork.h"
+
+#include <mutex>
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+#include "checks/handle_table.h"
+#include "checks/ownership.h"
+#include "checks/threads.h"
+#include "convert/results.h"
+#include "core/guard.h"
+#include "engine/contexts.h"
+#include "engine/logs.h"
+#include "engine/models.h"
+#include "engine/threads.h"
+
+namespace llamacffi {
+
+namespace {
+
+// No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They
+// are taken in this order, which docs/architecture.md tells.
+std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &log_mutex};
+
+void lock_all() {
+    for (std::mutex *one : all_mutexes) one->lock();
+    lock_ownership();
+    lock_threads();
+}
+
+void unlock_all() {
+    unlock_threads();
+    unlock_ownership();
+    for (std::mutex *one : all_mutexes) one->unlock();
+}
+
+// In the child, with Python in order again: the other threads are gone, and with them what they were inside of and the
+// workers of the thread pools.
+void forget_other_threads() {
+    static constexpr function_row fork{{type_kind::VOID, 0, 0, false, ""}, "os.fork", "", nullptr};
+    forget_users();
+    forget_threads();
+    for (const attachment &one : all_attachments()) {
+        if (one.slot >= 0) continue;  // a sampler
+        forget_user_pool(static_cast<llama_context *>(const_cast<void *>(one.context)),
+                         static_cast<ggml_threadpool *>(const_cast<void *>(one.address)));
+        attach(one.context, one.slot, nullptr);
+    }
+    handles.for_each([](handle &one) {
+        if (one.kind != kind_of_ggml_threadpool) return;
+        one.life = life::FREED;
+        one.freed_by = &fork;
+    });
+}
+
+PyObject *after_fork(PyObject *, PyObject *) {
+    forget_other_threads();
+    return none();
+}
+
+PyMethodDef after_fork_method = {"after_fork", after_fork, METH_NOARGS, "Forget the threads of the parent."};
+
+}  // namespace
+
+bool register_at_fork() {
+    PyObject *os = PyImport_ImportModule("os");
+    PyObject *enroll = os ? PyObject_GetAttrString(os, "register_at_fork") : nullptr;
+    PyErr_Clear();
+    PyObject *function = enroll ? PyCFunction_NewEx(&after_fork_method, nullptr, nullptr) : nullptr;
+    PyObject *named = function ? Py_BuildValue("{sO}", "after_in_child", function) : nullptr;
+    PyObject *done = named ? PyObject_Call(enroll, empty_tuple, named) : nullptr;
+    const bool good = done || !enroll;
+    for (PyObject *one : {os, enroll, function, named, done}) Py_XDECREF(one);
+    return good;
+}
+
+void take_over() {
+    llama_log_set(log_sink, nullptr);
+    ggml_set_abort_callback(throw_assertion);
+#ifndef _WIN32
+    pthread_atfork(lock_all, unlock_all, unlock_all);
+#endif
+}
+
+}  // namespace llamacffi

@@ -1,0 +1,107 @@
+// See models.h.
+#include "engine/models.h"
+
+#include <stdexcept>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/callbacks.h"
+#include "engine/logs.h"
+
+namespace llamacffi {
+
+std::mutex models_mutex;  // of these two
+
+namespace {
+
+std::unordered_map<llama_model *, size_t> contexts_of;  // how many contexts a model has
+std::unordered_set<llama_model *> models_to_free;       // freed by the caller, and in use by a context
+
+struct load_progress {
+    llama_progress_callback callback;
+    void *user_data;
+    unsigned percent = 0;
+};
+
+// Upstream shows dots where nobody asks for the progress.
+void show_dots(load_progress &state, float progress) {
+    const unsigned percent = static_cast<unsigned>(100 * progress);
+    if (percent <= state.percent) return;
+    state.percent = percent;
+    log_sink(GGML_LOG_LEVEL_CONT, percent >= 100 ? ".\n" : ".", nullptr);
+}
+
+bool progress_hook(float progress, void *data) {
+    load_progress &state = *static_cast<load_progress *>(data);
+    if (!state.callback) show_dots(state, progress);
+    return (!state.callback || state.callback(progress, state.user_data)) && !must_stop();
+}
+
+template <typename Load>
+llama_model *load_model(const call *c, llama_model_params params, Load load) {
+    load_progress state{params.progress_callback, params.progress_callback_user_data};
+    params.progress_callback = progress_hook;
+    params.progress_callback_user_data = &state;
+    llama_model *model = load(params);
+    if (!model || !has_failed(c)) return model;
+    llama_model_free(model);
+    return nullptr;
+}
+
+}  // namespace
+
+llama_model *load_from_file(call *c, const char *path, llama_model_params params) {
+    return load_model(c, params, [&](llama_model_params own) { return llama_model_load_from_file(path, own); });
+}
+
+llama_model *load_from_file_ptr(call *c, FILE *file, llama_model_params params) {
+    return load_model(c, params, [&](llama_model_params own) { return llama_model_load_from_file_ptr(file, own); });
+}
+
+llama_model *load_from_splits(call *c, const char **paths, size_t count, llama_model_params params) {
+    return load_model(c, params,
+                      [&](llama_model_params own) { return llama_model_load_from_splits(paths, count, own); });
+}
+
+llama_model *init_from_user(call *c, gguf_context *metadata, llama_model_set_tensor_data_t set_data, void *user_data,
+                            llama_model_params params) {
+    if (!set_data) throw std::invalid_argument("set_tensor_data must be set");
+    return load_model(c, params, [&](llama_model_params own) {
+        return llama_model_init_from_user(metadata, set_data, user_data, own);
+    });
+}
+
+void free_model(call *, llama_model *model) {
+    {
+        const std::lock_guard<std::mutex> lock(models_mutex);
+        if (contexts_of.count(model)) {
+            models_to_free.insert(model);
+            return;
+        }
+    }
+    llama_model_free(model);
+}
+
+void add_context(llama_model *model) {
+    const std::lock_guard<std::mutex> lock(models_mutex);
+    ++contexts_of[model];
+}
+
+// A context is gone: with the last one of a freed model goes the model.
+void remove_context(llama_model *model) {
+    {
+        const std::lock_guard<std::mutex> lock(models_mutex);
+        auto found = contexts_of.find(model);
+        if (found == contexts_of.end() || --found->second) return;
+        contexts_of.erase(found);
+        if (!models_to_free.erase(model)) return;
+    }
+    llama_model_free(model);
+}
+
+bool is_control(call *, const llama_vocab *vocab, llama_token token) {
+    if (token < 0 || token >= llama_vocab_n_tokens(vocab)) throw std::out_of_range("token is not in the vocabulary");
+    return llama_vocab_is_control(vocab, token);
+}
+
+}  // namespace llamacffi
