@@ -90,12 +90,16 @@ def test_a_fork_while_other_threads_compute_leaves_the_child_able_to(model: Any)
     return found, decoded
 
 
+@pytest.mark.parametrize("attached", [False, True])
 @returns({told((0, 0, None))})
-def test_forks_among_threads_that_compute_never_hang(model: Any) -> object:
+def test_forks_among_threads_that_compute_never_hang(attached: bool, model: Any) -> object:
+    """Workers that do not poll take their pool's lock for each graph, and so may hold it at the fork."""
     stop, own = threading.Event(), compute_with(2, model)
 
     def compute() -> None:
         ctx = compute_with(3, model)
+        if attached:
+            llama.llama_attach_threadpool(ctx, pool_of(3, poll=0), None)
         while not stop.is_set():
             llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
             decode(ctx)

@@ -119,9 +119,8 @@ def candidates(count: int = 10) -> Any:
     return llama.llama_token_data_array(data=data, size=count, selected=-1)
 
 
-def pool_of(n_threads: int) -> Any:
-    params = llama.ggml_threadpool_params_default(n_threads)
-    params.n_threads = n_threads
+def pool_of(n_threads: int, **fields: Any) -> Any:
+    params = _with_fields(llama.ggml_threadpool_params_default(n_threads), fields)
     return llama.ggml_threadpool_new(byref(params))
 
 
