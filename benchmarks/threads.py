@@ -329,9 +329,8 @@ def cores() -> int:
 def model_paths(given: argparse.Namespace, folder: Path) -> dict[bool, str]:
     """The model that is measured, and one of two layers, made with the writer that the tests use."""
     sys.path[:0] = [str(ROOT / "tests")]
-    from support import tiny_model
-
     from llamacffi import default_model
+    from support import tiny_model
 
     tiny = tiny_model.write(folder / "tiny.gguf", tiny_model.Shape(layers=2))
     return {False: str(given.model or default_model.model_path()), True: str(tiny)}
