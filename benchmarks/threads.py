@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -27,8 +26,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build" / "native"
-LIBRARIES = ("llama", "ggml", "ggml-cpu", "ggml-rpc", "ggml-base")
 
 OURS, PEER, C = "llamacffi", "peer", "C program"
 PROMPT = 512  # tokens of a prompt
@@ -210,30 +207,11 @@ def command_of(python: str, row: Row, models: dict[bool, str], seconds: float) -
 
 
 def build_c_program(folder: Path) -> Path:
-    """Link generate.c with the static libraries, and with upstream's ggml-cpu.c in the place of ours."""
-    commands = json.loads((BUILD / "compile_commands.json").read_text())
-    entry = next(one for one in commands if one["file"].endswith("csrc/engine/waits.c"))
-    source = Path(shlex.split(entry["command"])[-1]).resolve()
-    parts = [part for part in shlex.split(entry["command"]) if not part.startswith("-DLLAMACFFI_GGML_CPU_C")]
-    upstream = upstream_file(entry["command"])
-    parts = [str(upstream) if Path(part) == source else part for part in parts]
-    parts[parts.index("-o") + 1] = str(folder / "ggml-cpu.o")
-    subprocess.run(parts, cwd=entry["directory"], check=True)
-    root = upstream.parents[3]
-    includes = [f"-I{root / 'include'}", f"-I{root / 'ggml' / 'include'}"]
-    compiler = os.environ.get("CC", "cc")
-    program = str(Path(__file__).with_name("generate.c"))
-    subprocess.run([compiler, "-O2", *includes, "-c", program, "-o", folder / "generate.o"], check=True)
-    archives = [str(next(BUILD.rglob(f"lib{name}.a"))) for name in LIBRARIES]
-    group = ["-Wl,--start-group", *archives, "-Wl,--end-group", "-lpthread", "-ldl", "-lm"]
-    objects = [folder / "generate.o", folder / "ggml-cpu.o"]
-    subprocess.run([os.environ.get("CXX", "c++"), *objects, *group, "-o", folder / "generate"], check=True)
-    return folder / "generate"
+    """Build generate.c as the tests build their programs, with upstream's ggml-cpu.c in the place of ours."""
+    from support import c_programs
 
-
-def upstream_file(command: str) -> Path:
-    define = next(part for part in shlex.split(command) if part.startswith("-DLLAMACFFI_GGML_CPU_C"))
-    return Path(define.partition("=")[2].strip('"'))
+    code = Path(__file__).with_name("generate.c").read_text()
+    return c_programs.build(code, folder, c_programs.upstream_ggml_cpu(folder))
 
 
 def measure_c(program: Path, model: str, threads: int, seconds: float) -> float:
@@ -328,7 +306,6 @@ def cores() -> int:
 
 def model_paths(given: argparse.Namespace, folder: Path) -> dict[bool, str]:
     """The model that is measured, and one of two layers, made with the writer that the tests use."""
-    sys.path[:0] = [str(ROOT / "tests")]
     from llamacffi import default_model
     from support import tiny_model
 
@@ -356,6 +333,7 @@ def main() -> int:
         work(Task(**json.loads(sys.argv[2])), sys.argv[3], float(sys.argv[4]))
         return 0
     given = parse()
+    sys.path[:0] = [str(ROOT / "tests")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found, plain = measure_all(given, model_paths(given, folder), build_c_program(folder))

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from llamacffi import llama_cpp
+from support import c_programs
 from support.checkout import PROGRAMS, vocabulary_folder
+from support.compute_threads import most_threads
 from support.objects import load
 from support.processes import output_of
 
 SEPARATOR = b"\n__ggml_vocab_test__\n"
 PROMPT = "<|im_start|>user\nTell me about the llama, please.<|im_end|>\n<|im_start|>assistant\n"
 COUNT = 40
-THREADS = "1"  # more would wait for each other by spinning, which takes minutes where the cores are shared
+FEW = 16  # tokens, where upstream's threads spin on cores that others may want
 
 
 def vocabularies() -> list[Path]:
@@ -60,13 +62,17 @@ def test_the_vocabularies_of_upstream_are_not_few() -> None:
 class Completion:
     """A greedy completion by a program of tests/programs: the tokens it printed, the last logits it wrote."""
 
-    def __init__(self, folder: Path, program: list[str | Path], model: Path) -> None:
+    def __init__(
+        self, folder: Path, program: list[str | Path], model: Path, count: int = COUNT, threads: int = 1
+    ) -> None:
         logits = folder / "logits"
-        printed = output_of(*program, model, PROMPT, str(COUNT), THREADS, logits)
+        with most_threads(threads):
+            printed = output_of(*program, model, PROMPT, str(count), str(threads), logits)
         self.tokens = [int(line) for line in printed.splitlines()]
         self.logits = logits.read_bytes()
 
 
+OUR_WAITS = b"llamacffi_forget_workers"  # a symbol of the object that has them
 PYTHON: list[str | Path] = [sys.executable, PROGRAMS / "greedy.py"]
 
 
@@ -83,6 +89,31 @@ def test_a_greedy_completion_is_that_of_a_c_program_to_the_last_bit(
     assert len(in_c.tokens) == COUNT
     assert in_python.tokens == in_c.tokens
     assert in_python.logits == in_c.logits
+
+
+@pytest.fixture(scope="module")
+def with_upstream_s_waits(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Completion:
+    """What two threads complete in C, waiting for each other as llama.cpp has it."""
+    folder = tmp_path_factory.mktemp("upstream")
+    code = (PROGRAMS / "greedy.c").read_text()
+    program = c_programs.build(code, folder, c_programs.upstream_ggml_cpu(folder))
+    assert OUR_WAITS not in program.read_bytes()
+    return Completion(folder, [program], model_path, FEW, threads=2)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_waiting_in_another_way_changes_no_bit(
+    threads: int, with_upstream_s_waits: Completion, model_path: Path, tmp_path: Path
+) -> None:
+    in_python = Completion(tmp_path, PYTHON, model_path, FEW, threads)
+    assert len(with_upstream_s_waits.tokens) == FEW
+    assert in_python.tokens == with_upstream_s_waits.tokens
+    assert in_python.logits == with_upstream_s_waits.logits
+
+
+def test_a_c_program_has_our_waits_unless_it_is_built_with_upstream_s(greedy_in_c: list[str | Path]) -> None:
+    """So that the test above compares two ways of waiting, not one with itself."""
+    assert OUR_WAITS in Path(greedy_in_c[0]).read_bytes()
 
 
 def test_a_saved_model_gives_the_same_logits(model: int, model_path: Path, tmp_path: Path) -> None:

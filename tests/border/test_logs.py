@@ -15,6 +15,7 @@ import pytest
 import llamacffi
 from llamacffi import ffi, lib, llama_cpp
 from support.cells import alone, returns
+from support.compute_threads import most_threads
 from support.objects import context_of, decode, load
 from support.processes import run, run_python
 
@@ -151,12 +152,24 @@ def test_a_process_that_logs_to_logging_ends_well(ctx: Any) -> int:
 
 SAME_IN_C = """
 #include "llama.h"
+#include "ggml-cpu.h"
 int main(int argc, char ** argv) {
     struct llama_model * model = llama_model_load_from_file(argv[1], llama_model_default_params());
     struct llama_context_params params = llama_context_default_params();
     params.n_ctx = 256;
     struct llama_context * ctx = llama_init_from_model(model, params);
     llama_get_logits_ith(ctx, 5);
+    llama_token tokens[] = {1, 5, 6};
+    llama_decode(ctx, llama_batch_get_one(tokens, 3));
+    llama_set_n_threads(ctx, 2, 3);
+    llama_decode(ctx, llama_batch_get_one(tokens, 1));
+    struct ggml_threadpool_params threads = ggml_threadpool_params_default(2);
+    struct ggml_threadpool * pool = ggml_threadpool_new(&threads);
+    llama_attach_threadpool(ctx, pool, NULL);
+    llama_decode(ctx, llama_batch_get_one(tokens, 1));
+    llama_detach_threadpool(ctx);
+    ggml_threadpool_free(pool);
+    llama_decode(ctx, llama_batch_get_one(tokens, 1));
     llama_free(ctx);
     llama_model_free(model);
     llama_model_load_from_file("/there/is/no/such/file.gguf", llama_model_default_params());
@@ -165,6 +178,7 @@ int main(int argc, char ** argv) {
 """
 
 SAME_IN_PYTHON = """
+import ctypes
 import sys
 from llamacffi import llama_cpp
 model = llama_cpp.llama_model_load_from_file(sys.argv[1], llama_cpp.llama_model_default_params())
@@ -172,6 +186,17 @@ params = llama_cpp.llama_context_default_params()
 params.n_ctx = 256
 ctx = llama_cpp.llama_init_from_model(model, params)
 llama_cpp.llama_get_logits_ith(ctx, 5)
+tokens = (llama_cpp.llama_token * 3)(1, 5, 6)
+llama_cpp.llama_decode(ctx, llama_cpp.llama_batch_get_one(tokens, 3))
+llama_cpp.llama_set_n_threads(ctx, 2, 3)
+llama_cpp.llama_decode(ctx, llama_cpp.llama_batch_get_one(tokens, 1))
+threads = llama_cpp.ggml_threadpool_params_default(2)
+pool = llama_cpp.ggml_threadpool_new(ctypes.byref(threads))
+llama_cpp.llama_attach_threadpool(ctx, pool, None)
+llama_cpp.llama_decode(ctx, llama_cpp.llama_batch_get_one(tokens, 1))
+llama_cpp.llama_detach_threadpool(ctx)
+llama_cpp.ggml_threadpool_free(pool)
+llama_cpp.llama_decode(ctx, llama_cpp.llama_batch_get_one(tokens, 1))
 llama_cpp.llama_free(ctx)
 llama_cpp.llama_model_free(model)
 llama_cpp.llama_model_load_from_file("/there/is/no/such/file.gguf", llama_cpp.llama_model_default_params())
@@ -179,12 +204,15 @@ llama_cpp.llama_model_load_from_file("/there/is/no/such/file.gguf", llama_cpp.ll
 
 
 def test_stderr_says_what_it_says_in_a_c_program(c_program: Callable[[str], Path], tiny_path: Path) -> None:
-    ended = [run(c_program(SAME_IN_C), tiny_path), run_python(SAME_IN_PYTHON, tiny_path)]
+    """With the default number of threads; that contexts have pools of their own is not told."""
+    with most_threads(llama_cpp.llama_context_default_params().n_threads):
+        ended = [run(c_program(SAME_IN_C), tiny_path), run_python(SAME_IN_PYTHON, tiny_path)]
     assert [one.returncode for one in ended] == [0, 0]
     expected, said = (re.sub(r"[\d.]+ ms", "… ms", one.stderr).splitlines() for one in ended)
     assert said == expected
     assert len(said) > 100
     assert [one.stdout for one in ended] == ["", ""]
+    assert sum("attach_threadpool: call" in line for line in said) == 1
 
 
 # ---------------------------------------------------------------- callbacks

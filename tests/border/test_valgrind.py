@@ -16,18 +16,10 @@ import pytest
 
 import llamacffi
 from support.checkout import LIBRARIES, ROOT, source, static_library
-from support.processes import output_of, run
+from support.processes import output_of, run, tool
 
 PROGRAM = Path(__file__).with_name("every_path.py")
 EXTENSION = "_llama.abi3.so"
-
-
-def tool(name: str) -> str:
-    """Find a build tool, also where it stands beside a Python whose folder is not on the path."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    found = shutil.which(name, path=path)
-    assert found, f"{name} is needed: pip install {name}"
-    return found
 
 
 def portable_ggml_cpu(folder: Path) -> Path:

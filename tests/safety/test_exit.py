@@ -20,6 +20,7 @@ import llamacffi
 from llamacffi import LlamaError
 from llamacffi import llama_cpp as llama
 from support.cells import alone, ends_with, returns
+from support.compute_threads import most_threads
 from support.objects import (
     abort_with,
     adapter_of,
@@ -65,6 +66,17 @@ def decode_again(ctx: Any) -> None:
 def test_live_objects(ctx: Any) -> None:
     decode(ctx)
     kept.append(chain_of(llama.llama_sampler_init_greedy()))
+
+
+@returns(None)
+def test_the_pools_of_contexts_that_computed(model: Any) -> None:
+    for n_threads in (2, 3):
+        decode(context_with(n_threads, model))
+
+
+def context_with(n_threads: int, model: Any) -> Any:
+    with most_threads(n_threads):
+        return context_of(model, n_threads=n_threads, n_threads_batch=2)
 
 
 @returns(None)
@@ -150,6 +162,38 @@ def test_daemon_threads_that_decode_in_contexts_of_one_model(turn: int, model: A
 
 @three_times
 @returns(None)
+def test_daemon_threads_that_compute_with_pools(turn: int, model: Any) -> None:
+    for n_threads in (2, 3):
+        context = context_with(n_threads, model)
+        keep_at_it(lambda context=context: decode_again(context))  # type: ignore[misc]
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_that_computes_with_a_pool_of_the_user_s(turn: int, model: Any) -> None:
+    context = context_with(2, model)
+    llama.llama_attach_threadpool(context, pool_of(2), None)
+    keep_at_it(lambda: decode_again(context))
+
+
+@three_times
+@returns(None)
+def test_a_daemon_thread_inside_of_a_decode(turn: int, model: Any) -> None:
+    """It is inside when the interpreter ends, and its pool's workers wait for it."""
+    context, inside = context_with(3, model), threading.Event()
+
+    def stay(data: object) -> bool:
+        inside.set()
+        time.sleep(60)  # nothing is to wake it
+        return False
+
+    abort_with(context, stay)
+    threading.Thread(target=decode, args=(context,), daemon=True).start()
+    assert inside.wait(20)
+
+
+@three_times
+@returns(None)
 def test_a_daemon_thread_whose_model_was_freed(turn: int, model: Any, ctx: Any) -> None:
     keep_at_it(lambda: decode_again(ctx))
     llama.llama_model_free(model)
@@ -201,4 +245,13 @@ def test_daemon_threads_that_log_to_python(turn: int) -> None:
 @ends_with(3)
 def test_an_exit_status_is_kept(turn: int, ctx: Any) -> None:
     keep_at_it(lambda: decode_again(ctx))
+    raise SystemExit(3)
+
+
+@three_times
+@ends_with(3)
+def test_an_exit_status_is_kept_where_pools_live_and_compute(turn: int, model: Any) -> None:
+    decode(context_with(3, model))
+    context = context_with(2, model)
+    keep_at_it(lambda: decode_again(context))
     raise SystemExit(3)

@@ -16,6 +16,7 @@ from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.cells import alone, returns
 from support.child import outcome, told
+from support.compute_threads import Workers, most_threads
 from support.objects import busy, context_of, decode, load, load_and_decode, pool_of
 
 pytestmark = alone
@@ -47,11 +48,66 @@ def test_a_forked_child_goes_on_with_model_and_context(model: Any, ctx: Any) -> 
     return found, decode(ctx)
 
 
-@returns(told(0))
-def test_a_forked_child_decodes_with_several_threads(model: Any) -> str:
-    two = context_of(model, n_threads=2, n_threads_batch=2)
-    decode(two)
-    return in_fork(lambda: decode(two))
+def compute_with(n_threads: int, model: Any) -> Any:
+    """Make a context that computes with so many threads, and let it begin to."""
+    with most_threads(n_threads):
+        ctx = context_of(model, n_threads=n_threads, n_threads_batch=n_threads)
+    assert decode(ctx) == 0
+    return ctx
+
+
+@returns((told((1, 0, 3, None, 1)), 0, 2))
+def test_a_forked_child_computes_with_threads_of_its_own(model: Any) -> object:
+    """Of the parent's threads only the one that forked is there; the parent goes on with all of its own."""
+    workers = Workers()
+    ctx = compute_with(3, model)
+
+    def go_on() -> tuple[object, ...]:
+        alone, decoded, together = threads_here(), decode(ctx), threads_here()
+        return alone, decoded, together, llama.llama_free(ctx), threads_here(1)
+
+    return in_fork(go_on), decode(ctx), workers.count()
+
+
+def threads_here(expected: int | None = None) -> int:
+    """Count all threads of this process, once those that were joined are gone where a number is expected."""
+    everything = Workers(all_threads=True)
+    return everything.count() if expected is None else everything.count_left(expected)
+
+
+@returns(told((0, told((0, None)))))
+def test_a_grandchild_computes_as_well(model: Any) -> str:
+    ctx = compute_with(3, model)
+    return in_fork(lambda: (decode(ctx), in_fork(lambda: (decode(ctx), llama.llama_free(ctx)))))
+
+
+@returns((told((0, None)), [0]))
+def test_a_fork_while_other_threads_compute_leaves_the_child_able_to(model: Any) -> object:
+    """A worker that was inside of a wait, and held its pool's lock, is not in the child."""
+    ctx, free = compute_with(3, model), compute_with(3, model)
+    with busy(ctx) as decoded:
+        found = in_fork(lambda: (decode(free), llama.llama_free(ctx)))
+    return found, decoded
+
+
+@returns({told((0, 0, None))})
+def test_forks_among_threads_that_compute_never_hang(model: Any) -> object:
+    stop, own = threading.Event(), compute_with(2, model)
+
+    def compute() -> None:
+        ctx = compute_with(3, model)
+        while not stop.is_set():
+            llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
+            decode(ctx)
+
+    threads = [threading.Thread(target=compute) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    found = {in_fork(lambda: (decode(own), decode(compute_with(2, model)), llama.llama_free(own))) for _ in range(40)}
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 @returns(told((None, 0)))
@@ -61,14 +117,22 @@ def test_a_context_that_another_thread_was_in_is_free_in_the_child(model: Any, c
         return in_fork(lambda: (llama.llama_free(ctx), decode(context_of(model))))
 
 
-@returns((told((0, None, None)), 0))
-def test_a_context_with_a_thread_pool_goes_on_without_it_in_the_child(ctx: Any) -> object:
-    """The pool's threads stayed in the parent; waiting for them would be for ever."""
-    llama.llama_attach_threadpool(ctx, pool_of(2), None)
-    llama.llama_set_n_threads(ctx, 2, 2)
+@pytest.mark.parametrize("sizes", [(2,), (2, 3)], ids=["one", "two"])
+@returns((told(((2, 0, 2), None, None, 1)), 0, (4, 4)))
+def test_a_context_with_the_user_s_pools_goes_on_with_its_own_in_the_child(sizes: tuple[int, ...], ctx: Any) -> object:
+    """The pools' threads stayed in the parent; waiting for them would be for ever."""
+    with most_threads(2):
+        ctx = context_of(llama.llama_get_model(ctx), n_threads=4, n_threads_batch=4)
+    pools = [pool_of(size) for size in sizes]
+    llama.llama_attach_threadpool(ctx, pools[0], pools[-1] if len(pools) > 1 else None)
     decode(ctx)
-    found = in_fork(lambda: (decode(ctx), llama.llama_detach_threadpool(ctx), llama.llama_free(ctx)))
-    return found, decode(ctx)
+
+    def go_on() -> tuple[object, ...]:
+        found = llama.llama_n_threads(ctx), decode(ctx), threads_here()
+        return found, llama.llama_detach_threadpool(ctx), llama.llama_free(ctx), threads_here(1)
+
+    found = in_fork(go_on)
+    return found, decode(ctx), (llama.llama_n_threads(ctx), llama.llama_n_threads_batch(ctx))
 
 
 OF_POOLS: dict[str, Callable[[Any, Any], object]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +31,11 @@ def output_of(*command: str | Path, **options: Any) -> str:
 
 def output_of_python(code: str, *arguments: str | Path, **options: Any) -> str:
     return output_of(sys.executable, "-c", code, *arguments, **options)
+
+
+def tool(name: str) -> str:
+    """Find a build tool, also where it stands beside a Python whose folder is not on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    found = shutil.which(name, path=path)
+    assert found, f"{name} is needed: pip install {name}"
+    return found
