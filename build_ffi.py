@@ -1,4 +1,4 @@
-"""The cffi builder: read llama.cpp's headers, judge the policy, call `cdef` and `set_source`, write the extension's source.
+"""The cffi builder: read the headers, judge the policy, call `cdef` and `set_source`, write the extension's source.
 
 Run by csrc/CMakeLists.txt, after the static libraries stand: a function that a header declares and no library
 defines would link and then fail at import, so it is dropped here, and named.

@@ -65,42 +65,49 @@ def require(what: str, *programs: str, variable: str, package: str) -> str:
 
 
 class BuildNative(build_ext):
+    def finalize_options(self) -> None:
+        """Build in one folder whoever asks, so that the next build is incremental; `--build-temp` names another."""
+        self.build_temp = str(pathlib.Path(self.build_temp or BUILD).absolute())
+        super().finalize_options()
+
     def build_extension(self, extension: Extension) -> None:
         if sys.platform != "win32":
             require("C++ compiler", "c++", "g++", "clang++", variable="CXX", package="g++ or clang")
             require("C compiler", "cc", "gcc", "clang", variable="CC", package="gcc or clang")
         ninja = require("Ninja", "ninja", "ninja-build", variable="NINJA", package="the package 'ninja'")
         self.configure(ninja)
-        run("compiling llama.cpp and the extension", "cmake", "--build", str(BUILD), "--target", "_llama")
+        run("compiling llama.cpp and the extension", "cmake", "--build", self.build_temp, "--target", "_llama")
         self.collect(extension)
 
     def configure(self, ninja: str) -> None:
         source, pin = find_source(), load_fetch().pin()
         run(
             "configuring llama.cpp with CMake",
-            "cmake", "-S", str(HERE / "csrc"), "-B", str(BUILD), "-G", "Ninja",
+            "cmake", "-S", str(HERE / "csrc"), "-B", self.build_temp, "-G", "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
             f"-DLLAMACFFI_SOURCE={source.as_posix()}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={pin['commit']}",
+            "-DLLAMACFFI_DEBUG=OFF",  # CMake's cache would remember what CMAKE_ARGS said the last time
             "-DGIT_EXE=",  # ggml would ask git for a commit, and get ours
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
         )  # fmt: skip
 
     def collect(self, extension: Extension) -> None:
-        """Copy the built extension and the readable header to where setuptools wants them."""
+        """Copy the built extension, the readable header and the stub to where setuptools wants them."""
         target = pathlib.Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        built = next(path for path in BUILD.glob("_llama*") if path.suffix in (".so", ".pyd"))
-        header, stub = BUILD / "generated" / "llama_cdef.h", BUILD / "generated" / "llama_cpp.pyi"
-        in_tree = HERE / "src" / "llamacffi" / header.name  # what an editable install reads
-        copies = [(built, target), (header, target.with_name(header.name)), (header, in_tree)]
-        if target.parent != in_tree.parent:  # beside the module itself the stub would hide it from mypy
-            copies.append((stub, target.with_name(stub.name)))
-        for source, copy in copies:
-            shutil.copyfile(source, copy.with_suffix(".new"))
-            copy.with_suffix(".new").replace(copy)
+        build = pathlib.Path(self.build_temp)
+        shutil.copyfile(next(path for path in build.glob("_llama*") if path.suffix in (".so", ".pyd")), target)
+        shutil.copyfile(build / "generated" / "llama_cdef.h", target.with_name("llama_cdef.h"))
+        shutil.copyfile(build / "generated" / "llama_cpp.pyi", target.with_name("llama_cpp.pyi"))
+
+    def copy_extensions_to_source(self) -> None:
+        """Copy the header too, but not the stub, which beside the module itself would hide it from mypy."""
+        super().copy_extensions_to_source()
+        header = pathlib.Path(self.build_lib, "llamacffi", "llama_cdef.h")
+        shutil.copyfile(header, HERE / "src" / "llamacffi" / header.name)
 
 
 class WheelWithLicences(bdist_wheel):

@@ -1,8 +1,8 @@
 """Write the tables that tell csrc/ what each function takes and gives, and what policy.toml says of it.
 
-One row a parameter: its name and C type for error messages, its kind, which chooses the conversion, and its rules. One row
-a function, with its rules. Sizes are left to the compiler. The rows are sorted by the function's name, since csrc/
-searches them at compile time; names in the rules have become positions.
+One row a parameter: its name and C type for error messages, its kind, which chooses the conversion, and its rules.
+One row a function, with its rules. Sizes are left to the compiler. The rows are sorted by the function's name, since
+csrc/ searches them at compile time; names in the rules have become positions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read `policy.toml`, what we know about each C function that its header does not say, and judge it against the headers.
+"""Read `policy.toml`, what we know about C functions that their headers do not say, and judge it against these.
 
 The headers and the policy must meet: a name that only one of them has, a pointer that no rule covers, a handle of
 unknown owner stop the build, with a sentence that says what to write. So a newer llama.cpp tells us what to decide. The
@@ -84,7 +84,8 @@ class Policy:
         for _, table in sorted(matching, key=lambda one: one[0] == function):
             for key, value in table.items():
                 merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-        return Rules(**{key: tuple(value) if key in LISTS else value for key, value in merged.items()})
+        fields: dict[str, Any] = {key: tuple(value) if key in LISTS else value for key, value in merged.items()}
+        return Rules(**fields)
 
 
 def matches(pattern: str, function: str) -> bool:
@@ -159,8 +160,8 @@ def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -
         yield from _judge_kind(policy, name, result)
         if rules.creates == rules.borrows:
             yield (
-                f"{name} returns a {result.python} and does not say whose it is: write `creates = true` (a new object) or "
-                f"`borrows = true`, and the parameter that it belongs to as `owner`, in [functions.{name}]"
+                f"{name} returns a {result.python} and does not say whose it is: write `creates = true` (a new object) "
+                f"or `borrows = true`, and the parameter that it belongs to as `owner`, in [functions.{name}]"
             )
     for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
         kind = types.kind(parameter.type)
@@ -177,13 +178,13 @@ def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -
 def _judge_kind(policy: Policy, function: str, kind: Kind) -> Iterator[str]:
     if kind.python not in policy.kinds:
         yield (
-            f"{kind.python} is a new type of handle (in {function}): write [kinds.{kind.python}] with `known = true` if each "
-            "one comes out of a function's result, and `untracked = true` if its life is not followed"
+            f"{kind.python} is a new type of handle (in {function}): write [kinds.{kind.python}] with `known = true` "
+            "if each one comes out of a function's result, and `untracked = true` if its life is not followed"
         )
 
 
 def _covered(rules: Rules, name: str, kind: Kind) -> bool:
-    """Whether something is said of this pointer. Text ends with a NUL, and one struct is one struct: conversion sees to it."""
+    """Whether something is said of this pointer. That text ends and one struct is one, conversion sees to."""
     if name in rules.bounds or name in rules.strings or name in rules.reason:
         return True
     if kind.name == "FUNCTION":
@@ -193,12 +194,15 @@ def _covered(rules: Rules, name: str, kind: Kind) -> bool:
 
 def _proposal(name: str, kind: Kind) -> str:
     if kind.name == "FUNCTION":
-        return f'`keeps = ["{name}"]` (C may call it until its owner is freed) or `replaces = ["{name}"]` (it also takes the place of the last)'
+        return (
+            f'`keeps = ["{name}"]` (C may call it until its owner is freed) or `replaces = ["{name}"]` (and it takes '
+            "the place of the last)"
+        )
     return f'`bounds = {{{name} = "the parameter with its length"}}`'
 
 
 def _judge_enums(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) -> Iterator[str]:
-    used = {}
+    used: dict[str, str] = {}
     for node in functions:
         for parameter in parameters(node):
             kind = types.kind(parameter.type)
@@ -209,6 +213,6 @@ def _judge_enums(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) 
     for enum, function in used.items():
         if enum not in policy.enums:
             yield (
-                f'{enum} is a new enum (in {function}): write [enums."{enum}"] with `count = "…"`, the enumerator that counts '
-                'them, if C looks into an array by it, and with `reason = "…"` if every value is good'
+                f'{enum} is a new enum (in {function}): write [enums."{enum}"] with `count = "…"`, the enumerator that '
+                'counts them, if C looks into an array by it, and with `reason = "…"` if every value is good'
             )

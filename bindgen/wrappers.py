@@ -1,8 +1,9 @@
 """Let the wrappers that cffi wrote call our own function where policy.toml says `replaced_by`.
 
 cffi writes two functions for each of C's. `_cffi_f_NAME` converts and calls; there our function gets the call's record
-first. `_cffi_d_NAME` only calls: its address is what `ffi.addressof(lib, "NAME")` gives away, so foreign code may enter it with
-no record and catches no exception; there our function is called through `direct`, which csrc/core/guard.h has.
+first. `_cffi_d_NAME` only calls: its address is what `ffi.addressof(lib, "NAME")` gives away, so foreign code may enter
+it, with no record, and catches no exception; there our function is called through `direct`, which csrc/core/guard.h
+has.
 """
 
 from __future__ import annotations

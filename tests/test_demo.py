@@ -70,7 +70,7 @@ def test_the_system_part_tells_the_capabilities(shown: dict[str, str]) -> None:
     answer = {True: "yes", False: "no"}
     assert value(shown["System"], "memory mapping") == answer[llama_cpp.llama_supports_mmap()]
     assert value(shown["System"], "memory locking") == answer[llama_cpp.llama_supports_mlock()]
-    assert value(shown["System"], "GPU or RPC") == answer[llama_cpp.llama_supports_gpu_offload()]
+    assert value(shown["System"], "GPU offload") == answer[llama_cpp.llama_supports_gpu_offload()]
     assert value(shown["System"], "device 0")
 
 

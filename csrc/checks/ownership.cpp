@@ -116,6 +116,11 @@ void attach(const void *context, int slot, const void *address) {
 void detach_all(const void *context) {
     const guard lock(ownership_mutex);
     remove_if(attachments, [&](const attachment &one) { return one.context == context; });
+}
+
+void rename_context(const void *context, const void *name) {
+    const guard lock(ownership_mutex);
+    for (attachment &one : attachments) one.context = one.context == context ? name : one.context;
     remove_if(applied_adapters, [&](const applied_adapter &one) { return one.context == context; });
 }
 

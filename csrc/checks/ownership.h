@@ -36,6 +36,9 @@ struct attachment {
 
 void attach(const void *context, int slot, const void *address);
 void detach_all(const void *context);
+
+// A context that is about to be freed: what it uses is attached to `name` from here on, and it applies no adapter.
+void rename_context(const void *context, const void *name);
 std::vector<attachment> all_attachments();
 
 // The adapters that a context applies. C keeps no count of them, so one that is freed is taken out of its contexts

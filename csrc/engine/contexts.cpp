@@ -49,27 +49,40 @@ void zero(T *items, size_t count) {
     if (items) std::memset(items, 0, count * sizeof(T));
 }
 
+std::unique_ptr<abort_state> take_abort_state(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    auto found = abort_states.find(ctx);
+    if (found == abort_states.end()) return std::make_unique<abort_state>();
+    std::unique_ptr<abort_state> state(found->second);
+    abort_states.erase(found);
+    return state;
+}
+
 }  // namespace
 
 void set_abort_callback(call *, llama_context *ctx, ggml_abort_callback callback, void *user_data) {
-    const std::lock_guard<std::mutex> lock(abort_mutex);
-    abort_state *&state = abort_states[ctx];
-    if (!state) state = new abort_state{};
+    abort_state *state = nullptr;
+    {
+        const std::lock_guard<std::mutex> lock(abort_mutex);
+        abort_state *&known = abort_states[ctx];
+        if (!known) known = new abort_state{};
+        state = known;
+    }
     *state = {callback, user_data};
     llama_set_abort_callback(ctx, abort_hook, state);
 }
 
+// What is known of the context is taken out of the tables first: right after C has freed it, another thread may get its
+// address. What it uses stays attached, under another name, until it is gone.
 void free_context(call *, llama_context *ctx) {
     llama_model *model = ctx ? const_cast<llama_model *>(llama_get_model(ctx)) : nullptr;
+    const std::unique_ptr<abort_state> state = take_abort_state(ctx);
+    const context_pools pools = take_pools(ctx);
+    rename_context(ctx, state.get());
     llama_free(ctx);
-    remove_threads(ctx);
-    detach_all(ctx);
+    free_pools(pools);
+    detach_all(state.get());
     remove_context(model);
-    const std::lock_guard<std::mutex> lock(abort_mutex);
-    auto found = abort_states.find(ctx);
-    if (found == abort_states.end()) return;
-    delete found->second;
-    abort_states.erase(found);
 }
 
 llama_context *init_from_model(call *c, llama_model *model, llama_context_params params) {

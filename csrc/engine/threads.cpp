@@ -29,8 +29,7 @@ struct context_threads {
     int most;                                // no more than these, unless the user attaches a pool
     int wanted, wanted_batch;                // what the user asked for
     bool attached = false;                   // the user's pools are in use
-    ggml_threadpool *pool = nullptr;         // for one token
-    ggml_threadpool *pool_batch = nullptr;   // for more; nullptr where both have one size
+    context_pools pools{};                   // its own
     int n_threads = 1, n_threads_batch = 1;  // the sizes of these
 };
 
@@ -66,20 +65,18 @@ ggml_threadpool *new_pool(int n_threads) {
     return ggml_threadpool_new(&params);
 }
 
-void free_pools(context_threads &own) {
-    for (ggml_threadpool *pool : {own.pool, own.pool_batch}) {
-        if (pool) ggml_threadpool_free(pool);
-    }
-    own.pool = own.pool_batch = nullptr;
+void end_pools(context_threads &own) {
+    free_pools(own.pools);
+    own.pools = {};
     own.n_threads = own.n_threads_batch = 1;
 }
 
 void drop_pools(llama_context *ctx, context_threads &own) {
-    if (!own.pool) return;
+    if (!own.pools.pool) return;
     const unasked_calls quiet;
     llama_detach_threadpool(ctx);
     let_go(ctx);
-    free_pools(own);
+    end_pools(own);
 }
 
 void apply_wanted(llama_context *ctx, const context_threads &own) {
@@ -91,7 +88,7 @@ void apply_wanted(llama_context *ctx, const context_threads &own) {
 void use_user_pool(llama_context *ctx, bool attached) {
     context_threads *own = find_threads(ctx);
     if (!own) return;
-    free_pools(*own);
+    end_pools(*own);
     own->attached = attached;
     const unasked_calls quiet;
     apply_wanted(ctx, *own);
@@ -116,24 +113,27 @@ void prepare_threads(llama_context *ctx) {
     drop_pools(ctx, *own);
     if (n_threads == 1 && n_threads_batch == 1) return;
     // With one pool of the larger size each token would wake, and keep polling, threads that it does not use.
-    own->pool = new_pool(n_threads);
-    if (n_threads_batch != n_threads) own->pool_batch = new_pool(n_threads_batch);
+    own->pools.pool = new_pool(n_threads);
+    if (n_threads_batch != n_threads) own->pools.pool_batch = new_pool(n_threads_batch);
     own->n_threads = n_threads;
     own->n_threads_batch = n_threads_batch;
     const unasked_calls quiet;
-    llama_attach_threadpool(ctx, own->pool, own->pool_batch);
+    llama_attach_threadpool(ctx, own->pools.pool, own->pools.pool_batch);
 }
 
-void remove_threads(const llama_context *ctx) {
-    context_threads own{};
-    {
-        const std::lock_guard<std::mutex> lock(threads_mutex);
-        auto found = threads_of.find(ctx);
-        if (found == threads_of.end()) return;
-        own = found->second;
-        threads_of.erase(found);
+context_pools take_pools(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(threads_mutex);
+    auto found = threads_of.find(ctx);
+    if (found == threads_of.end()) return {};
+    const context_pools pools = found->second.pools;
+    threads_of.erase(found);
+    return pools;
+}
+
+void free_pools(const context_pools &pools) {
+    for (ggml_threadpool *pool : {pools.pool, pools.pool_batch}) {
+        if (pool) ggml_threadpool_free(pool);
     }
-    free_pools(own);
 }
 
 void set_n_threads(call *, llama_context *ctx, int32_t n_threads, int32_t n_threads_batch) {
@@ -165,7 +165,7 @@ void unlock_threads() { threads_mutex.unlock(); }
 // A pool loses its workers before anything else is done with it: one of them may have held its lock.
 void forget_threads() {
     for (auto &[ctx, own] : threads_of) {
-        for (ggml_threadpool *pool : {own.pool, own.pool_batch}) {
+        for (ggml_threadpool *pool : {own.pools.pool, own.pools.pool_batch}) {
             if (pool) llamacffi_forget_workers(pool);
         }
         drop_pools(const_cast<llama_context *>(ctx), own);

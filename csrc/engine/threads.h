@@ -23,8 +23,14 @@ void add_threads(const llama_context *ctx, int wanted, int wanted_batch, int mos
 // Before `ctx` computes: give it its pools, unless it has them or the user has attached some.
 void prepare_threads(llama_context *ctx);
 
-// After `ctx` was freed: end its threads.
-void remove_threads(const llama_context *ctx);
+// The pools of a context that is about to be freed, to be freed after it.
+struct context_pools {
+    ggml_threadpool *pool = nullptr;        // for one token
+    ggml_threadpool *pool_batch = nullptr;  // for more; nullptr where both have one size
+};
+
+context_pools take_pools(const llama_context *ctx);
+void free_pools(const context_pools &pools);
 
 void set_n_threads(call *, llama_context *ctx, int32_t n_threads, int32_t n_threads_batch);
 void attach_user_pool(llama_context *ctx, ggml_threadpool_t pool, ggml_threadpool_t pool_batch);

@@ -19,7 +19,8 @@ import functools
 import threading
 from itertools import groupby
 
-from llamacffi._native import ffi, guarded, lib
+from llamacffi import old_code
+from llamacffi._native import ffi, guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +40,6 @@ _PRIMITIVES = {
 
 # What a callback that raised answers for C, where zero is not the answer that stops it.
 _STOPS = {"ggml_abort_callback": True}
-
-# Fields that older code sets and this llama.cpp has no more; setting one warns and does nothing.
-_GONE = {
-    "llama_model_params": {"rpc_servers"},
-    "llama_context_params": {"f16_kv", "logits_all", "mul_mat_q", "seed"},
-    "llama_batch": {"all_pos_0", "all_pos_1", "all_seq_id"},
-}
 
 # Anonymous unions that have a name in llama-cpp-python, and the struct that each is in.
 _UNIONS = {"llama_model_kv_override_value": "llama_model_kv_override"}
@@ -232,10 +226,7 @@ class _Checked:
 
     def _refuse(self, name: str) -> None:
         struct = type(self).__name__
-        if name in _GONE.get(struct, ()):
-            import warnings
-
-            warnings.warn(f"{struct}.{name} is gone from llama.cpp and has no effect", DeprecationWarning, stacklevel=3)
+        if old_code.has_gone(struct, name):
             return
         from difflib import get_close_matches
 
@@ -246,7 +237,7 @@ class _Checked:
 
 
 def _structure(name: str, ctype: Any) -> Any:
-    bases = (*_EXTRA.get(name, ()), _Checked, ctypes.Structure)
+    bases = (*old_code.FIELDS.get(name, ()), _Checked, ctypes.Structure)
     namespace = {"__slots__": ("__weakref__", "_buffers"), "__module__": "llamacffi.llama_cpp"}
     make: Any = type(ctypes.Structure)
     structure = make(name, bases, namespace)
@@ -270,61 +261,6 @@ def _union(owner: str, members: list[tuple[str, Any]]) -> Any:
     make: Any = type(ctypes.Union)
     return make(f"{owner}_value", (ctypes.Union,), {"_fields_": members})
 
-
-class _LoadMode:
-    """`use_mmap` and `use_mlock`, which llama.cpp has merged into `load_mode`."""
-
-    __slots__ = ()
-    if TYPE_CHECKING:
-        load_mode: Any
-
-    @property
-    def use_mmap(self) -> bool:
-        return self.load_mode in (lib.LLAMA_LOAD_MODE_AUTO, lib.LLAMA_LOAD_MODE_MMAP, lib.LLAMA_LOAD_MODE_MMAP_MLOCK)
-
-    @use_mmap.setter
-    def use_mmap(self, value: bool) -> None:
-        self._set_load_mode(bool(value), self.use_mlock)
-
-    @property
-    def use_mlock(self) -> bool:
-        return self.load_mode in (lib.LLAMA_LOAD_MODE_MLOCK, lib.LLAMA_LOAD_MODE_MMAP_MLOCK)
-
-    @use_mlock.setter
-    def use_mlock(self, value: bool) -> None:
-        self._set_load_mode(self.use_mmap, bool(value))
-
-    def _set_load_mode(self, mmap: bool, mlock: bool) -> None:
-        modes = {
-            (False, False): lib.LLAMA_LOAD_MODE_NONE,
-            (True, False): lib.LLAMA_LOAD_MODE_MMAP,
-            (False, True): lib.LLAMA_LOAD_MODE_MLOCK,
-            (True, True): lib.LLAMA_LOAD_MODE_MMAP_MLOCK,
-        }
-        self.load_mode = modes[mmap, mlock]
-
-
-class _FlashAttention:
-    """`flash_attn`, which llama.cpp has replaced by `flash_attn_type`."""
-
-    __slots__ = ()
-    if TYPE_CHECKING:
-        flash_attn_type: Any
-
-    @property
-    def flash_attn(self) -> bool:
-        return bool(self.flash_attn_type == lib.LLAMA_FLASH_ATTN_TYPE_ENABLED)
-
-    @flash_attn.setter
-    def flash_attn(self, value: bool) -> None:
-        enabled, disabled = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED, lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self.flash_attn_type = enabled if value else disabled
-
-
-_EXTRA: dict[str, tuple[type, ...]] = {
-    "llama_model_params": (_LoadMode,),
-    "llama_context_params": (_FlashAttention,),
-}
 
 # ---------------------------------------------------------------- callbacks
 

@@ -2,7 +2,7 @@
 
 Everything that the extension has is here: functions are its built-ins, constants are ints, and the ctypes types
 are made when they are first asked for (`llamacffi.ctypes_types`). What llama-cpp-python's module has beside them is in
-`llamacffi.python_names`, and below.
+`llamacffi.python_names`, in `llamacffi.old_code`, and below.
 """
 
 from __future__ import annotations
@@ -27,18 +27,17 @@ llama_model_p = ctypes.POINTER(ctypes.c_void_p)
 llama_context_p = ctypes.POINTER(ctypes.c_void_p)
 llama_token = ctypes.c_int32
 byref = ctypes.byref
-_lib = python_names.Library()
 
 
 def __getattr__(name: str) -> Any:
-    """Make a ctypes type on first use."""
+    """Bring a ctypes type, or what only old code needs, on first use."""
     if name == "__all__":
         return sorted(_public_names())
-    if name.startswith("_"):
+    if name.startswith("_") and name != "_lib":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from llamacffi import ctypes_types
+    from llamacffi import ctypes_types, old_code
 
-    value = ctypes_types.facade_type(name)
+    value = old_code.NAMES[name] if name in old_code.NAMES else ctypes_types.facade_type(name)
     globals()[name] = value
     return value
 
@@ -48,10 +47,11 @@ def __dir__() -> list[str]:
 
 
 def _public_names() -> set[str]:
-    from llamacffi import ctypes_types
+    from llamacffi import ctypes_types, old_code
 
     own = {"LLAMA_MAX_DEVICES", "byref", "llama_context_p", "llama_model_p", "llama_token"}
-    return own | set(dir(lib)) | set(python_names.NAMES) | ctypes_types.facade_type_names()
+    old = old_code.NAMES.keys() - {"_lib"}
+    return own | old | set(dir(lib)) | set(python_names.NAMES) | ctypes_types.facade_type_names()
 
 
 def llama_model_save_to_file(model: Any, fname: bytes | str | os.PathLike[str], **kwargs: object) -> bool:

@@ -1,7 +1,7 @@
 """A C function that one of ours stands in place of works as well when foreign code calls it through its address.
 
-`ffi.addressof(lib, name)` and `llama_cpp._lib` give away what other C code may call: there is no record of such a call, no
-handle is checked, and nothing catches an exception, so what is refused is logged, and the answer says that it failed.
+`ffi.addressof(lib, name)` and `llama_cpp._lib` give away what other C code may call: there is no record of such a call,
+no handle is checked, and nothing catches an exception, so what is refused is logged, and the answer is a failure.
 """
 
 from __future__ import annotations
@@ -84,14 +84,15 @@ def test_a_state_is_copied_where_no_size_is_known(ctx: Any) -> bool:
     size = llama.llama_state_get_size(ctx)
     room = ffi.new("uint8_t[]", size)
     written = through_address("llama_copy_state_data")(handle("llama_context", ctx), room)
-    return 0 < written <= size
+    return bool(0 < written <= size)
 
 
 @returns(True)
 def test_code_that_takes_functions_out_of_a_ctypes_library_gets_the_same() -> bool:
-    address = ctypes.cast(llama._lib.llama_supports_gpu_offload, ctypes.c_void_p).value
+    function: Any = llama._lib.llama_supports_gpu_offload
+    address = ctypes.cast(function, ctypes.c_void_p).value
     assert address
-    return bool(ctypes.CFUNCTYPE(ctypes.c_bool)(address)()) == llama.llama_supports_gpu_offload()
+    return bool(ctypes.CFUNCTYPE(ctypes.c_bool)(address)() == llama.llama_supports_gpu_offload())
 
 
 @returns("ValueError")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bindgen import policy
-
 from llamacffi._native import functions
 
 

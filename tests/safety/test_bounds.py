@@ -1,4 +1,4 @@
-"""A buffer that is shorter than its length says is refused before C sees it, for all `bounds` of bindgen/policy.toml."""
+"""A buffer that is shorter than its length says is refused before C sees it: all `bounds` of bindgen/policy.toml."""
 
 from __future__ import annotations
 

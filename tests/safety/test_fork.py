@@ -14,12 +14,10 @@ import pytest
 
 from llamacffi import llama_cpp as llama
 from support import gguf_files
-from support.cells import alone, returns
+from support.cells import returns
 from support.child import outcome, told
 from support.compute_threads import Workers, most_threads
 from support.objects import busy, context_of, decode, load, load_and_decode, pool_of
-
-pytestmark = alone
 
 
 def in_fork(function: Callable[[], object]) -> str:

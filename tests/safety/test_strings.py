@@ -20,11 +20,9 @@ from hypothesis import strategies as st
 
 from llamacffi import LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
-from support.cells import alone, returns
+from support.cells import returns
 from support.objects import candidates, load, strings
 from support.tiny_model import N_VOCAB
-
-pytestmark = alone
 
 HANG = 20  # seconds for one example
 SHORT, LONG = 200, 10_000

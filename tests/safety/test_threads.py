@@ -16,10 +16,8 @@ import pytest
 
 from llamacffi import LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
-from support.cells import alone, returns
+from support.cells import returns
 from support.objects import abort_with, busy, candidates, chain_of, context_of, decode, load, user_sampler
-
-pytestmark = alone
 
 
 def together(*functions: Callable[[], object]) -> None:
@@ -131,10 +129,11 @@ def test_the_gil_is_free_while_c_decodes(model: Any) -> object:
     thread = threading.Thread(target=count)
     thread.start()
     assert running.wait(20)
-    before = counted[0]
+    before, usual = counted[0], sys.getswitchinterval()
     sys.setswitchinterval(1000)
     result = decode(ctx, (5,) * 4000)
     after = counted[0]
+    sys.setswitchinterval(usual)
     running.clear()
     thread.join(20)
     return result, after > before

@@ -1,0 +1,204 @@
+"""What is done to this checkout, one session each; CONTRIBUTING.md says when, and .ci/run runs what a change must pass.
+
+A session installs what it needs into an environment of its own below .nox/. `nox -R` installs nothing again.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tomllib
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).resolve().parent
+SANITIZERS = HERE / ".ci" / "sanitizers"
+PROJECT = nox.project.load_toml("pyproject.toml")
+BUILD_REQUIRES = PROJECT["build-system"]["requires"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+
+PIN = tomllib.loads((HERE / "third_party" / "llama.cpp" / "pin.toml").read_text(encoding="utf-8"))["source"]
+
+nox.options.default_venv_backend = "venv"  # as the README says
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "test"]
+
+
+def readme_command(word: str) -> list[str]:
+    """Return one of the README's two commands, so that what it says is what runs here."""
+    lines = (HERE / "README.md").read_text(encoding="utf-8").splitlines()
+    return ["sh", "-euc", next(line for line in lines if line.startswith("pip install ") and word in line)]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    session.install(*EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("clang-format", "--dry-run", "--Werror", *tracked("csrc/*.c", "csrc/*.h", "csrc/*.cpp"))
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Return the files that git has."""
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=HERE, capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel into dist/."""
+    session.run("pip", "wheel", "--no-deps", "--wheel-dir", "dist", ".")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Run the README's test command."""
+    # pytest ends with 5 where it finds nothing to run, and that fails the session as any other end does.
+    session.run(*readme_command("pytest"), external=True)
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """Compile what has changed, in place, and run the tests that are named: nox -R -s fast -- tests/border."""
+    session.env["CMAKE_ARGS"] = f"-DLLAMACFFI_DEBUG=ON {os.environ.get('CMAKE_ARGS', '')}"
+    session.install(*BUILD_REQUIRES, *EXTRAS["test"])
+    session.install("--no-build-isolation", "--editable", ".")
+    session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
+    session.run("pytest", *(session.posargs or ["tests/border"]))
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Run the tests that take minutes each."""
+    session.install(".[test,dropin]")
+    session.run("pytest", "-m", "long", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/site; a broken link is an error."""
+    session.install(*EXTRAS["docs"])
+    session.run("zensical", "build", "--strict", "--clean")
+
+
+# ---------------------------------------------------------------- the source archive
+
+
+@nox.session(reuse_venv=False)
+def sdist(session: nox.Session) -> None:
+    """Build the source archive, a wheel from it without network, and run the README's first command in it."""
+    session.install("build", *BUILD_REQUIRES)
+    shutil.rmtree(HERE / "build" / "sdist", ignore_errors=True)
+    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", "build/sdist")
+    (archive,) = (HERE / "build" / "sdist").glob("*.tar.gz")
+    folder = unpack(session, archive)
+    # No index and an empty cache: what the build read, it found in the archive.
+    offline = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "LLAMACFFI_CACHE_DIR": str(folder / "no cache")}
+    wheel = ["pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(archive.parent), str(folder)]
+    session.run(*wheel, env=offline)
+    session.run("python", "-m", "venv", "--clear", str(folder / "venv"))
+    session.chdir(folder)
+    activated = {"PATH": f"{folder / 'venv' / 'bin'}:{session.bin}:/usr/bin:/bin"}
+    session.run(*readme_command("demo"), external=True, env=activated)
+
+
+def unpack(session: nox.Session, archive: Path) -> Path:
+    """Unpack the source archive, which must hold what git has and the pinned llama.cpp, and return its folder."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(archive.parent, filter="data")
+    folder = archive.parent / archive.name.removesuffix(".tar.gz")
+    packed = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    made = (
+        "PKG-INFO",
+        "setup.cfg",
+        "src/llamacffi.egg-info/",
+        "third_party/llama.cpp/LICENSE",
+        f"third_party/llama.cpp/source-{PIN['commit']}/",
+    )
+    wrong = {f"missing: {path}" for path in set(tracked()) - packed}
+    wrong |= {f"unexpected: {path}" for path in packed - set(tracked()) if not path.startswith(made)}
+    if wrong:
+        session.error("MANIFEST.in should name what git has, but " + "\n".join(sorted(wrong)))
+    return folder
+
+
+# ---------------------------------------------------------------- the sanitizers
+
+
+# Tests that the address sanitizer makes fail, or last for minutes, whatever is tested.
+NOT_WITH_ASAN = {
+    "tests/border/test_leaks.py": "memory grows, since the sanitizer keeps what is freed",
+    "tests/border/test_errors.py::test_memory_that_c_cannot_get_is_a_memory_error": "its `new` throws no bad_alloc",
+    "tests/border/test_results.py::test_the_fields_of_a_struct_by_value_are_those_that_c_returned": "compares padding",
+}
+
+
+@nox.session
+def asan(session: nox.Session) -> None:
+    """Run the tests of the border and of safety with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    options = {
+        # CPython leaves at its exit what it has; memory that leaks is the subject of tests/border/test_leaks.py.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "UBSAN_OPTIONS": f"print_stacktrace=1:suppressions={SANITIZERS / 'ubsan.txt'}",
+    }
+    # With the checks for NULL, gcc takes no comparison of a function with nullptr for constant, and csrc/ needs that;
+    # the address sanitizer finds what they would.
+    unchecked = "null,nonnull-attribute,returns-nonnull-attribute"
+    build_sanitized(session, f"-fsanitize=address,undefined -fno-sanitize={unchecked}")
+    tests = ["tests/border", "tests/safety", *(f"--deselect={test}" for test in NOT_WITH_ASAN)]
+    run_sanitized(session, "libasan.so", options, tests)
+
+
+@nox.session
+def tsan(session: nox.Session) -> None:
+    """Run the tests of threads with ThreadSanitizer."""
+    options = {"TSAN_OPTIONS": f"suppressions={SANITIZERS / 'tsan.txt'}"}
+    build_sanitized(session, "-fsanitize=thread")
+    run_sanitized(session, "libtsan.so", options, ["tests/safety/test_threads.py"])
+
+
+def build_sanitized(session: nox.Session, flags: str) -> None:
+    """Build llama.cpp and the extension with a sanitizer, and put the package below build/ with it."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["test"])
+    flags += " -fno-omit-frame-pointer -O1 -g1 -DNDEBUG"
+    cmake = {"CMAKE_BUILD_TYPE": "None", "CMAKE_C_FLAGS": flags, "CMAKE_CXX_FLAGS": flags}
+    options = shlex.join(f"-D{name}={value}" for name, value in cmake.items())
+    folder = f"build/{session.name}"
+    commands = ["build_ext", f"--build-temp={folder}", f"--build-lib={folder}/package"]
+    commands += ["build_py", f"--build-lib={folder}/package"]
+    session.run("python", "setup.py", "--quiet", *commands, env={"CMAKE_ARGS": options})
+
+
+def run_sanitized(session: nox.Session, runtime: str, options: dict[str, str], tests: list[str]) -> None:
+    """Run tests with the package that `build_sanitized` made, and fail if any process wrote a report.
+
+    The interpreter is not sanitized, so a sanitizer's runtime has to be loaded before it, and the C++ library with it,
+    whose functions it wraps.
+    """
+    folder = HERE / "build" / session.name
+    reports = folder / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir()
+    env = {name: f"{value}:log_path={reports / 'report'}" for name, value in options.items()}
+    env["PYTHONMALLOC"] = "malloc"  # CPython's own allocator would hide where an object's memory ends
+    env["LD_PRELOAD"] = " ".join(map(library, (runtime, "libstdc++.so.6")))
+    env["PYTHONPATH"] = f"{SANITIZERS}:{folder / 'package'}"
+    try:
+        session.run("pytest", *(session.posargs or tests), env=env)
+    finally:
+        for report in reports.iterdir():
+            session.log(report.read_text())
+    if any(reports.iterdir()):
+        session.error("the sanitizer should have nothing to report, but its reports stand above")
+
+
+def library(name: str) -> str:
+    """Return the path of a library of the compiler."""
+    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
