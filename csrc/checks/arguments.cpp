@@ -41,7 +41,8 @@ const handle *computing_with_pools_of(const void *own) {
     for (const attachment &mine : all) {
         if (mine.context != own || mine.slot >= 0) continue;
         for (const attachment &other : all) {
-            const handle *context = other.address == mine.address ? handles.find(other.context) : nullptr;
+            const bool shared = other.address == mine.address && other.context != own;
+            const handle *context = shared ? handles.find(other.context) : nullptr;
             if (context && context->computing) return context;
         }
     }
@@ -91,8 +92,8 @@ bool check_candidates(call &c, unsigned position) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
-// The pool that a context lets go of is paused, which another context that computes with it would not survive. The
-// calls keep the GIL, so that none can begin meanwhile.
+// A pool serves one context at a time; and one that a context lets go of is paused, which another that computes with it
+// would not survive. Who attaches and detaches keeps the GIL, so that none can begin meanwhile.
 bool check_pools_idle(call &c, unsigned position) {
     if (!computing_with_pools_of(c.addresses[position])) return true;
     PyErr_Format(LlamaError, "%s has a thread pool that another context is computing with",

@@ -43,6 +43,17 @@ std::vector<std::string> split(const std::string &text, char by) {
     return parts;
 }
 
+// A path of mountinfo, in which a space is `\\040`.
+std::string unescaped(const std::string &path) {
+    std::string plain;
+    for (size_t i = 0; i < path.size(); ++i) {
+        const bool escaped = path[i] == '\\' && i + 3 < path.size();
+        plain += escaped ? static_cast<char>(std::strtol(path.substr(i + 1, 3).c_str(), nullptr, 8)) : path[i];
+        i += escaped ? 3 : 0;
+    }
+    return plain;
+}
+
 bool holds(const std::string &list, const std::string &word) {
     const std::vector<std::string> words = split(list, ',');
     return std::find(words.begin(), words.end(), word) != words.end();
@@ -63,7 +74,7 @@ bool find_mount(const std::string &root, bool unified, mount &found) {
         const std::vector<std::string> type = split(line.substr(dash + 3), ' ');
         if (mounted.size() < 5 || type.size() < 3 || type[0] != (unified ? "cgroup2" : "cgroup")) continue;
         if (!unified && !holds(type[2], "cpu")) continue;
-        found = {root + mounted[4], mounted[3]};
+        found = {root + unescaped(mounted[4]), unescaped(mounted[3])};
         return true;
     }
     return false;
@@ -95,14 +106,20 @@ double quota_of(const std::string &folder, bool unified) {
     return microseconds > 0 && period > 0 ? microseconds / period : INT_MAX;
 }
 
+// The cgroup's path from the top of what is mounted, or nothing where it is not below it.
+std::string below(const std::string &top, const std::string &path) {
+    const std::string start = top == "/" ? "" : top;
+    const bool inside = path.compare(0, start.size(), start) == 0 && path.find("..") == std::string::npos;
+    return inside && path.size() > start.size() && path[start.size()] == '/' ? path.substr(start.size()) : "";
+}
+
 // The least quota from the cgroup of this process up to the top of what is mounted.
 double quota(const std::string &root, bool unified) {
     mount mounted;
     if (!find_mount(root, unified, mounted)) return INT_MAX;
-    std::string path = own_cgroup(root, unified);
-    if (mounted.top != "/" && path.compare(0, mounted.top.size(), mounted.top) == 0) path.erase(0, mounted.top.size());
+    std::string path = below(mounted.top, own_cgroup(root, unified));
     double least = quota_of(mounted.point, unified);
-    for (; path.size() > 1 && path.find("..") == std::string::npos; path.erase(path.rfind('/')))
+    for (; path.size() > 1; path.erase(path.rfind('/')))
         least = std::min(least, quota_of(mounted.point + path, unified));
     return least;
 }

@@ -1,6 +1,8 @@
-"""Run a program on llama-cpp-python's package: over llamacffi, or over the ctypes library that it was built with.
+"""Run a program on llama-cpp-python's package: over llamacffi, or over ctypes, as it does by itself.
 
-The package is the archive's own Python files, unmodified.
+The package is the archive's own Python files, unmodified. Both ways end in the same compiled engine: ctypes loads a
+shared library that is linked from the static libraries of the extension. So on any CPU both round alike, and what they
+give can be compared to the last bit.
 """
 
 from __future__ import annotations
@@ -17,11 +19,7 @@ from support.processes import Ended, run
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = HERE / "scenarios.py"
-EXPECTED = HERE / "expected.json"
 LLAMACFFI = Path(sysconfig.get_path("scripts")) / "llamacffi"
-
-# An installed `llama_cpp` folder of the pinned llama-cpp-python, to compare with in one run.
-PEER = "LLAMACFFI_CTYPES_PEER"
 
 
 def package() -> Path:
@@ -39,12 +37,9 @@ def run_ours(*arguments: str | Path, **options: Any) -> Ended:
     return run(LLAMACFFI, "run", *arguments, env=environment(package()), **options)
 
 
-def run_theirs(peer: Path, folder: Path, *arguments: str | Path, **options: Any) -> Ended:
-    """Run a program on an installed llama-cpp-python, of which `folder` gets a link: its neighbours are not ours."""
-    link = folder / "peer" / "llama_cpp"
-    link.parent.mkdir()
-    link.symlink_to(peer, target_is_directory=True)
-    return run(sys.executable, *arguments, env=environment(link.parent), **options)
+def run_theirs(peer: Path, *arguments: str | Path, **options: Any) -> Ended:
+    """Run a program on the archive's package, which loads the `libllama.so` of a folder with ctypes."""
+    return run(sys.executable, *arguments, env=environment(package(), LLAMA_CPP_LIB_PATH=str(peer)), **options)
 
 
 def facts(ended: Ended) -> dict[str, Any]:

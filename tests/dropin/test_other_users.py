@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import HERE, PEER, run_ours, run_theirs
+from engines import HERE, run_ours, run_theirs
 
 from support.processes import Ended
 
@@ -51,8 +50,7 @@ def test_outlines(model_path: Path) -> None:
     assert re.fullmatch(r"[0-9]{3}", facts["number"])
 
 
-@pytest.mark.skipif(PEER not in os.environ, reason=f"{PEER} names no installed llama_cpp folder to compare with")
 @pytest.mark.parametrize("program", ["with_guidance.py", "with_langchain.py", "with_outlines.py"])
-def test_they_get_what_they_get_over_ctypes(program: str, model_path: Path, tmp_path: Path) -> None:
-    theirs = run_theirs(Path(os.environ[PEER]), tmp_path, HERE / "users" / program, model_path)
+def test_they_get_what_they_get_over_ctypes(program: str, model_path: Path, peer: Path) -> None:
+    theirs = run_theirs(peer, HERE / "users" / program, model_path)
     assert told(program, model_path) == read(theirs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import re
@@ -181,3 +182,21 @@ def test_multiprocessing_works_after_a_model_was_loaded(method: str, ctx: Any) -
     with multiprocessing.get_context(method).Pool(2) as pool:
         decoded = pool.map_async(load_and_decode, [gguf_files.shared()] * 4).get(40)
     return decoded, decode(ctx)
+
+
+@returns({told(0)})
+def test_forks_among_threads_that_free_contexts_with_pools(model: Any) -> object:
+    ctypes.CDLL(None).mallopt(-6, 165)  # M_PERTURB: what is freed does not look alive
+    stop = threading.Event()
+
+    def open_and_free() -> None:
+        while not stop.is_set():
+            llama.llama_free(compute_with(2, model))
+
+    thread = threading.Thread(target=open_and_free)
+    thread.start()
+    try:
+        return {in_fork(lambda: 0) for _ in range(150)}
+    finally:
+        stop.set()
+        thread.join()

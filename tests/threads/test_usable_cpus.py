@@ -158,3 +158,17 @@ def test_a_quota_for_more_than_the_affinity_has_leaves_the_affinity(folder: Path
 @returns(True)
 def test_the_public_function_looks_at_this_machine() -> bool:
     return bool(1 <= llamacffi.usable_cpus() == usable_cpus("") <= ALL)
+
+
+@returns(ALL)
+def test_a_cgroup_whose_name_begins_like_the_mounted_one(folder: Path) -> object:
+    return usable_cpus(Root("0::/a/bcd\n", UNIFIED.format(top="/a/b")).write(folder))
+
+
+@returns(1)
+def test_a_mount_with_a_space_in_its_path(folder: Path) -> object:
+    """proc(5): mountinfo has \\040 for it."""
+    root = Root(
+        "0::/\n", UNIFIED.format(top="/").replace("fs/cgroup", "fs/cgroup/a\\040b"), {"a b/cpu.max": "100000 100000"}
+    )
+    return usable_cpus(root.write(folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,3 +198,28 @@ def test_a_context_with_another_pool_can_let_go_of_it_meanwhile(model: Any) -> o
     with busy(computing) as decoded:
         detached = llama.llama_detach_threadpool(other)
     return detached, decoded
+
+
+@refused(LlamaError, r"llama_decode\(\): ctx .+ another context is computing with")
+def test_a_pool_computes_for_one_context_at_a_time(model: Any) -> object:
+    computing, other = two_contexts_of_one_pool(model)
+    with busy(computing):
+        return decode(other)
+
+
+@returns(True)
+def test_two_contexts_that_share_a_pool_do_not_end_the_process(model: Any) -> bool:
+    def work(ctx: Any) -> None:
+        for _ in range(1500):
+            try:
+                llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
+                decode(ctx, [5] * 200)
+            except LlamaError:
+                pass
+
+    threads = [threading.Thread(target=work, args=(ctx,)) for ctx in two_contexts_of_one_pool(model)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return True
