@@ -95,7 +95,7 @@ def sdist(session: nox.Session) -> None:
     """Build the source archive, a wheel from it without network, and run the README's first command in it."""
     session.install("build", *BUILD_REQUIRES)
     shutil.rmtree(HERE / "build" / "sdist", ignore_errors=True)
-    session.run("python", "-m", "build", "--sdist", "--no-isolation", "--outdir", "build/sdist")
+    session.run("python", "-m", "build", "--quiet", "--sdist", "--no-isolation", "--outdir", "build/sdist")
     (archive,) = (HERE / "build" / "sdist").glob("*.tar.gz")
     folder = unpack(session, archive)
     # No index and an empty cache: what the build read, it found in the archive.
@@ -160,7 +160,7 @@ def tsan(session: nox.Session) -> None:
     """Run the tests of threads with ThreadSanitizer."""
     options = {"TSAN_OPTIONS": f"suppressions={SANITIZERS / 'tsan.txt'}"}
     build_sanitized(session, "-fsanitize=thread")
-    run_sanitized(session, "libtsan.so", options, ["tests/safety/test_threads.py"])
+    run_sanitized(session, "libtsan.so", options, ["tests/threads", "tests/safety/test_threads.py"])
 
 
 def build_sanitized(session: nox.Session, flags: str) -> None:

@@ -10,13 +10,9 @@ from pathlib import Path
 from support.checkout import LIBRARIES, ROOT, source, static_library
 from support.processes import output_of
 
-<<<<<<< HEAD
+SYSTEM = ("-lpthread", "-ldl", "-lm")
 WAITS = "waits.c"  # what is compiled in the place of ggml-cpu.c, and includes it
 DEFINES = "-DLLAMACFFI_GGML_CPU_C="  # as which file
-=======
-SYSTEM = ("-lpthread", "-ldl", "-lm")
-
->>>>>>> dropin-same-run
 
 
 def build(code: str, folder: Path, *objects: Path) -> Path:
@@ -25,9 +21,7 @@ def build(code: str, folder: Path, *objects: Path) -> Path:
     includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml' / 'include'}"]
     output_of(os.environ.get("CC", "cc"), "-c", "-w", *includes, "program.c", "-o", "program.o", cwd=folder)
     libraries = ["-Wl,--start-group", *map(str, map(static_library, LIBRARIES)), "-Wl,--end-group"]
-<<<<<<< HEAD
-    system = ["-lpthread", "-ldl", "-lm"]
-    output_of(os.environ.get("CXX", "c++"), "program.o", *objects, "-o", "program", *libraries, *system, cwd=folder)
+    _link("program.o", *map(str, objects), "-o", "program", *libraries, cwd=folder)
     return folder / "program"
 
 
@@ -41,9 +35,6 @@ def upstream_ggml_cpu(folder: Path) -> Path:
     command[command.index("-o") + 1] = str(folder / "ggml-cpu.o")
     output_of(*command, cwd=entry["directory"])
     return folder / "ggml-cpu.o"
-=======
-    _link("program.o", "-o", "program", *libraries, cwd=folder)
-    return folder / "program"
 
 
 def build_shared_library(folder: Path) -> Path:
@@ -55,4 +46,3 @@ def build_shared_library(folder: Path) -> Path:
 
 def _link(*arguments: str, cwd: Path) -> None:
     output_of(os.environ.get("CXX", "c++"), *arguments, *SYSTEM, cwd=cwd)
->>>>>>> dropin-same-run
