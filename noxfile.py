@@ -81,6 +81,13 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Make random calls of the whole API until told to stop: nox -s fuzz -- --minutes 30 --threads 4."""
+    session.install(".[test]")
+    session.run("python", "tests/safety/fuzz", *(session.posargs or ["--minutes", "inf"]))
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site; a broken link is an error."""
     session.install(*EXTRAS["docs"])

@@ -34,7 +34,7 @@ def write(path: Path, shape: Shape = Shape(), seed: int = 1) -> Path:
     """Write the model and return its path."""
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, shape)
-    _add_vocabulary(writer)
+    add_vocabulary(writer)
     _add_tensors(writer, shape, np.random.default_rng(seed))
     finish(writer)
     return path
@@ -61,7 +61,7 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_rope_dimension_count(shape.width // shape.heads)
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> None:
+def add_vocabulary(writer: gguf.GGUFWriter) -> None:
     names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *WORDS]
     types = [Type.UNKNOWN, Type.CONTROL, Type.CONTROL, *[Type.BYTE] * 256, *[Type.NORMAL] * len(WORDS)]
     writer.add_tokenizer_model("llama")
