@@ -18,6 +18,7 @@ class Kind:
     item: str = "char"
     const: bool = False
     python: str = ""
+    target: str = ""  # of a pointer to handles: their kind
 
 
 class Types:
@@ -40,6 +41,10 @@ class Types:
     def name(self, struct: c_ast.Struct) -> str:
         """Let `typedef struct { … } name` be known by the typedef's name, as cffi and C++ do."""
         return str(struct.name or self._names.get(struct, ""))
+
+    def struct(self, name: str) -> c_ast.Struct | None:
+        """Return the struct of that name, if the headers define it."""
+        return next((one for one in self.structs if self.name(one) == name), None)
 
     def resolve(self, node: c_ast.Node) -> c_ast.Node:
         """Follow typedefs to a pointer, a function, a struct, an enum or a primitive type."""
@@ -74,12 +79,13 @@ class Types:
             return self._pointer(end, named)
         if isinstance(end, c_ast.PtrDecl):
             inner = self.kind(target)
-            return Kind("POINTERS", "void *", const, _pointer_name(inner))
+            target = inner.python if inner.name in ("HANDLE", "OBJECT") else ""
+            return Kind("POINTERS", "void *", const, _pointer_name(inner), target)
         item = Kind("ENUM", python="c_int") if isinstance(end, c_ast.Enum) else self.kind(target)
         if end.names == ["void"]:
             return Kind("BYTES", "char", const, "c_void_p")
         if end.names == ["FILE"]:
-            return Kind("HANDLE", python="FILE")
+            return Kind("HANDLE", const=const, python="FILE")
         if end.names == ["char"]:
             return Kind("TEXT" if const else "CHARS", "char", const, "c_char")
         return Kind("ITEMS", self.unnamed(target), const, item.python)
@@ -91,7 +97,7 @@ class Types:
             return Kind("OBJECT", spelled, const, name)
         if name in self.complete:
             return Kind("STRUCT", spelled, const, name)
-        return Kind("HANDLE", python=name)
+        return Kind("HANDLE", const=const, python=name)
 
     def unnamed(self, node: c_ast.Node) -> str:
         """Spell the type without the name that it declares, to be given to sizeof."""

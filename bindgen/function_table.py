@@ -31,6 +31,8 @@ class Tables:
         self.parameters: list[str] = []
         self.bounds: list[str] = []
         self.strings: list[str] = []
+        self.reads: list[str] = []
+        self.places: list[str] = []
         self.functions: list[str] = []
         self.named: dict[str, set[str]] = {"check": set(), "after": set()}
         for node in sorted(header.functions, key=lambda node: str(node.name)):
@@ -40,7 +42,7 @@ class Tables:
     def _add(self, node: c_ast.Decl) -> None:
         rules = self.policy.of(node.name)
         names = parameter_names(node)
-        starts = len(self.parameters), len(self.bounds), len(self.strings)
+        starts = tuple(map(len, (self.parameters, self.bounds, self.strings, self.reads, self.places)))
         kinds = [self.types.kind(parameter.type) for parameter in parameters(node)]
         for parameter, name, kind in zip(parameters(node), names, kinds, strict=True):
             self.parameters.append(self._parameter(node, parameter, name, kind, rules))
@@ -53,11 +55,64 @@ class Tables:
             position = names.index(pointer)
             each = self._pointers_in(kinds[position])
             self.strings.append(f"  {{{position}, {names.index(length)}, {each}}},\n")
+        for read in rules.reads:
+            self.reads += self._read(names, kinds, read)
+        for position, kind in enumerate(kinds):
+            self.places += self._places(position, kind, names, rules)
         self.functions.append(self._function(node, names, rules, starts))
+
+    def _read(self, names: list[str], kinds: list[Kind], read: str) -> Iterator[str]:
+        name, _, field = read.partition(".")
+        if name in names:
+            position = names.index(name)
+            offset = f"offsetof({kinds[position].item}, {field})" if field else "itself"
+            if kinds[position].name == "POINTERS":
+                offset = "all_items"
+            yield f"  {{{position}, {offset}}},\n"
+
+    def _places(self, position: int, kind: Kind, names: list[str], rules: policy.Rules) -> Iterator[str]:
+        """Say where an argument that is no handle has some: an array of them, or fields of a struct."""
+        if kind.name == "POINTERS" and kind.python == "c_void_p":
+            length = rules.bounds.get(names[position])
+            if (handle := self._handle_behind(kind)) and isinstance(length, str):
+                count = names.index(length)
+                yield _place(position, handle, "COUNTED", "itself", str(count), ("void *", "0", "0"), "")
+        elif kind.name in ("VALUE", "STRUCT"):
+            yield from self._places_in_struct(position, kind)
+
+    def _places_in_struct(self, position: int, kind: Kind) -> Iterator[str]:
+        struct = self.types.struct(kind.python)
+        arrays = self.policy.structs.get(kind.python, {}).get("arrays", {})
+        for field in struct.decls if struct else ():
+            own = self.types.kind(field.type)
+            offset = f"offsetof({kind.item}, {field.name})"
+            if self._handle(own) != "no_kind":
+                yield _place(position, self._handle(own), "ONE", offset, "0", ("void *", "0", "0"), field.name)
+            elif field.name in arrays:
+                count, end = arrays[field.name].get("count"), arrays[field.name].get("end", "")
+                length = f"offsetof({kind.item}, {count})" if count else "0"
+                for handle, item in self._items(own, end):
+                    yield _place(position, handle, "COUNTED" if count else "ENDED", offset, length, item, field.name)
+
+    def _items(self, array: Kind, end: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
+        """The handles in an item of an array: its kind; the item's type, where the handle stands, and what ends it."""
+        if array.name == "POINTERS":
+            yield self._handle_behind(array), ("void *", "0", "0")
+            return
+        struct = self.types.struct(array.python)
+        for field in struct.decls if struct else ():
+            handle = self._handle(self.types.kind(field.type))
+            if handle != "no_kind":
+                last = f"offsetof({array.item}, {end})" if end else "0"
+                yield handle, (array.item, f"offsetof({array.item}, {field.name})", last)
+
+    def _handle_behind(self, kind: Kind) -> str:
+        """The kind of the handles in an array of them, or ''."""
+        return f"kind_of_{kind.target}" if kind.target in self.tracked else ""
 
     def _pointers_in(self, kind: Kind) -> int:
         """How many pointers an item has: a struct's fields, or the item itself."""
-        struct = next((one for one in self.types.structs if self.types.name(one) == kind.python), None)
+        struct = self.types.struct(kind.python)
         return len(struct.decls) if struct else 1
 
     def _handle(self, kind: Kind) -> str:
@@ -79,23 +134,33 @@ class Tables:
             self._handle(kind),
             *map(_true, (nullable, bounded, required)),
             f"keeping::{keeping}",
+            f"access::{self._access(name, kind, rules)}",
+            _true(name in rules.reenters),
             values,
         )
         return f"  {{{', '.join(cells)}}},\n"
 
-    def _function(self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, int, int]) -> str:
+    def _access(self, name: str, kind: Kind, rules: policy.Rules) -> str:
+        if name in rules.looks or not self.policy.kinds.get(kind.python, {}).get("exclusive"):
+            return "LOOKS"
+        return "READS" if kind.const else "CHANGES"
+
+    def _function(self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, ...]) -> str:
         result = self.types.kind(node.type.type)
         hint = self.header.deprecated.get(node.name)
-        first, bound, text = starts
+        first, *starting = starts
+        grown = map(len, (self.bounds, self.strings, self.reads, self.places))
+        ranges = ", ".join(f"{start}, {end - start}" for start, end in zip(starting, grown, strict=True))
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
-        flags = (rules.keeps_gil, rules.creates, rules.gives_back, rules.reenters, bool(rules.exclusive))
-        positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain)
+        with_attached = rules.with_attached or bool(rules.computes)
+        flags = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
+        positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (
             _kind(result),
             _string(node.name),
             _string(self._doc(node, names, hint)),
             _string(hint) if hint else "nullptr",
-            f"{first}, {len(names)}, {bound}, {len(self.bounds) - bound}, {text}, {len(self.strings) - text}",
+            f"{first}, {len(names)}, {ranges}",
             self._handle(result),
             *map(_true, flags),
             *(str(_position(names, name)) for name in positions),
@@ -136,6 +201,8 @@ class Tables:
             + "\n"
             + _table("bound_row", "bound_rows", self.bounds)
             + _table("strings_row", "strings_rows", self.strings)
+            + _table("read_row", "read_rows", self.reads)
+            + _table("place_row", "place_rows", self.places)
             + _table("parameter_row", "parameter_rows", self.parameters)
             + _table("function_row", "function_rows", self.functions)
             + "\n}  // namespace llamacffi\n"
@@ -160,6 +227,13 @@ def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, 
 
 def _table(row: str, name: str, rows: Iterable[str]) -> str:
     return f"\ninline constexpr {row} {name}[] = {{\n{''.join(rows)}}};\n"
+
+
+def _place(position: int, handle: str, how: str, field: str, count: str, item: tuple[str, str, str], name: str) -> str:
+    kind, at, end = item
+    return (
+        f"  {{{position}, {handle}, ending::{how}, {field}, {count}, sizeof({kind}), {at}, {end}, {_string(name)}}},\n"
+    )
 
 
 def _position(names: list[str], name: str) -> int:

@@ -24,16 +24,16 @@ FILE = pathlib.Path(__file__).with_name("policy.toml")
 # The functions of these are checked to the last pointer; ggml's tensor operations are as in C (docs/safety.md).
 CHECKED = ("llama_", "gguf_", "mtmd_")
 
-FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "reenters")
-NAMES = ("owner", "frees", "replaced_by", "after")
+FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached")
+NAMES = ("owner", "frees", "copies", "replaced_by", "after")
 NUMBERS = ("fails_with",)
-LISTS = ("nullable", "computes", "exclusive", "keeps", "replaces")
+LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces")
 TABLES = ("bounds", "strings", "takes", "check", "reason")
 KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
 # What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
-ABOUT_PARAMETERS = ("owner", "frees", *LISTS, "bounds", "strings", "takes", "reason")
+ABOUT_PARAMETERS = ("owner", "frees", "copies", *LISTS, "bounds", "strings", "takes", "reason")
 
-KIND_FLAGS = frozenset({"known", "dies_with_owner", "lives_on", "exclusive", "has_fields", "untracked"})
+KIND_FLAGS = frozenset({"known", "dies_with_owner", "lives_on", "lasts", "exclusive", "has_fields", "untracked"})
 
 
 class PolicyError(SystemExit):
@@ -51,15 +51,18 @@ class Rules:
     creates: bool = False
     borrows: bool = False
     gives_back: bool = False
-    reenters: bool = False
+    with_attached: bool = False
     owner: str = ""
     frees: str = ""
+    copies: str = ""
     replaced_by: str = ""
     after: str = ""
     fails_with: int = 0
     nullable: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    looks: tuple[str, ...] = ()
+    reenters: tuple[str, ...] = ()
     computes: tuple[str, ...] = ()
-    exclusive: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
     bounds: dict[str, str | int] = dataclasses.field(default_factory=dict)
@@ -74,6 +77,7 @@ class Policy:
     """The whole file: kinds of handles, enums, and the tables of functions by their pattern."""
 
     kinds: dict[str, dict[str, bool]]
+    structs: dict[str, dict[str, Any]]
     enums: dict[str, dict[str, str]]
     functions: dict[str, dict[str, Any]]
 
@@ -95,7 +99,7 @@ def matches(pattern: str, function: str) -> bool:
 def load(file: pathlib.Path = FILE) -> Policy:
     """Read the policy; what is spelled wrong in it ends with a sentence."""
     text = tomllib.loads(file.read_text(encoding="utf-8"))
-    policy = Policy(text.get("kinds", {}), text.get("enums", {}), text.get("functions", {}))
+    policy = Policy(*(text.get(section, {}) for section in ("kinds", "structs", "enums", "functions")))
     if wrong := [*_unknown_keys(policy)]:
         raise PolicyError(wrong)
     return policy
@@ -120,6 +124,8 @@ def judge(policy: Policy, header: trim_header.Header) -> None:
     sentences = [*_stale(policy, functions, header)]
     for name, node in functions.items():
         sentences += _judge_function(policy, types, name, node)
+    sentences += _judge_ends(policy, types, functions)
+    sentences += _judge_structs(policy, types)
     sentences += _judge_enums(policy, types, functions.values())
     if sentences:
         raise PolicyError(dict.fromkeys(sentences))
@@ -147,7 +153,7 @@ def _stale(policy: Policy, functions: dict[str, c_ast.Decl], header: trim_header
 def _parameter_names(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    names = [*value]
+    names = [one.split(".")[0] for one in value]  # `params.ctx_other` is a field of a parameter
     if isinstance(value, dict):
         names += [one for one in value.values() if isinstance(one, str) and one.isidentifier()]
     return names
@@ -163,6 +169,8 @@ def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -
                 f"{name} returns a {result.python} and does not say whose it is: write `creates = true` (a new object) "
                 f"or `borrows = true`, and the parameter that it belongs to as `owner`, in [functions.{name}]"
             )
+        if rules.creates and _is_followed(policy, result):
+            yield from _judge_reads(policy, types, name, node)
     for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
         kind = types.kind(parameter.type)
         if kind.name in ("HANDLE", "OBJECT"):
@@ -173,6 +181,53 @@ def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -
                 f"{_proposal(spelled, kind)} in [functions.{name}], or the reason why it needs none as "
                 f'`reason = {{{spelled} = "…"}}`'
             )
+
+
+def _judge_reads(policy: Policy, types: Types, name: str, node: c_ast.Decl) -> Iterator[str]:
+    """A new object may go on using the objects that it was made with; freeing must then wait for it."""
+    rules = policy.of(name)
+    said = {rules.owner, rules.copies, *rules.reads, *rules.reason}
+    for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
+        kind = types.kind(parameter.type)
+        if kind.name in ("HANDLE", "OBJECT") and _is_followed(policy, kind) and spelled not in said:
+            yield (
+                f"{name} makes an object of {spelled}, and does not say whether that is used any longer: write "
+                f'`reads = ["{spelled}"]` (as long as the object lives), `owner = "{spelled}"` (which takes it along), '
+                f'or the reason why not as `reason = {{{spelled} = "…"}}`, in [functions.{name}]'
+            )
+
+
+def _is_followed(policy: Policy, kind: Kind) -> bool:
+    known = policy.kinds.get(kind.python, {})
+    return not known.get("untracked") and not known.get("lasts")
+
+
+def _judge_ends(policy: Policy, types: Types, functions: dict[str, c_ast.Decl]) -> Iterator[str]:
+    """What others read, or reads others, is freed by a function of ours, which waits for the last reader."""
+    read = {name for name, kind in policy.kinds.items() if kind.get("lives_on")}
+    for name, node in functions.items():
+        rules = policy.of(name)
+        if rules.reads or rules.copies:
+            read.add(types.kind(node.type.type).python)
+    for name, node in functions.items():
+        rules = policy.of(name)
+        freed = [one for one in parameters(node) if one.name == rules.frees]
+        if freed and types.kind(freed[0].type).python in read and not rules.replaced_by:
+            yield (
+                f"{name} frees what others read, or what reads others: write `replaced_by = …`, a function like those "
+                "in csrc/engine/ends.cpp"
+            )
+
+
+def _judge_structs(policy: Policy, types: Types) -> Iterator[str]:
+    for name, table in policy.structs.items():
+        struct = types.struct(name)
+        fields = {field.name for field in struct.decls} if struct else set()
+        named = {*table.get("arrays", {})} | {
+            array["count"] for array in table.get("arrays", {}).values() if "count" in array
+        }
+        for field in named - fields:
+            yield f"struct {name} has no field {field!r}, which [structs.{name}] names: correct or remove it"
 
 
 def _judge_kind(policy: Policy, function: str, kind: Kind) -> Iterator[str]:

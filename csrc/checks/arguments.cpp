@@ -3,6 +3,7 @@
 
 #include "checks/handle_table.h"
 #include "checks/ownership.h"
+#include "checks/reads.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
 #include "engine/samplers.h"
@@ -35,33 +36,16 @@ const llama_sampler_i *interface_of_chains() {
     return interface;
 }
 
-// Another context than `own` that is computing with one of its pools.
-const handle *computing_with_pools_of(const void *own) {
-    const std::vector<attachment> all = all_attachments();
-    for (const attachment &mine : all) {
-        if (mine.context != own || mine.slot >= 0) continue;
-        for (const attachment &other : all) {
-            const bool shared = other.address == mine.address && other.context != own;
-            const handle *context = shared ? handles.find(other.context) : nullptr;
-            if (context && context->computing) return context;
-        }
-    }
-    return nullptr;
-}
-
 }  // namespace
 
-// The adapters stand in an array, where conversion does not see them; bounds have compared its length already.
+// That they are adapters, and alive, has been asked already, and so has the array's length.
 bool check_adapters(call &c, unsigned position) {
     const parameter_row &row = c.parameters()[position];
     const size_t count = static_cast<size_t>(c.numbers[bound_rows[c.function.first_bound].length]);
     const void *model = llama_get_model(static_cast<const llama_context *>(c.addresses[0]));
     void *const *adapters = static_cast<void *const *>(c.memory[position]);
     for (size_t i = 0; adapters && i < count; ++i) {
-        const handle *known = handles.find(adapters[i]);
-        const bool good = known && known->kind == kind_of_llama_adapter_lora && known->life == life::LIVE;
-        if (!good) return refuse_value(c, row, "holds at " + std::to_string(i) + " what is no live llama_adapter_lora");
-        if (known->owner != model)
+        if (handles.find(adapters[i])->owner != model)
             return refuse_value(c, row, "holds at " + std::to_string(i) + " an adapter of another model");
     }
     return true;
@@ -92,13 +76,11 @@ bool check_candidates(call &c, unsigned position) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
-// A pool serves one context at a time; and one that a context lets go of is paused, which another that computes with it
-// would not survive. Who attaches and detaches keeps the GIL, so that none can begin meanwhile.
-bool check_pools_idle(call &c, unsigned position) {
-    if (!computing_with_pools_of(c.addresses[position])) return true;
-    PyErr_Format(LlamaError, "%s has a thread pool that another context is computing with",
-                 subject(c, c.parameters()[position]).c_str());
-    return false;
+// What was made for one context is of no use to another.
+bool check_of_context(call &c, unsigned position) {
+    const void *made = c.addresses[position];
+    return reads(made, c.addresses[c.function.computes]) ||
+           refuse_value(c, c.parameters()[position], "was made for another context");
 }
 
 }  // namespace llamacffi

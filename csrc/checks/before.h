@@ -5,6 +5,8 @@
 #include "checks/handle_table.h"
 #include "checks/kept.h"
 #include "checks/ownership.h"
+#include "checks/places.h"
+#include "checks/reads.h"
 #include "checks/threads.h"
 
 namespace llamacffi {
@@ -17,8 +19,11 @@ inline bool before(call &c) {
         if (c.generation != handles.generation && !check_again(c)) return false;
     }
     if (!check_bounds<Function>(c)) return false;
-    if constexpr (function.exclusive) {
-        if (!check_alone(c)) return false;
+    if constexpr (function.n_places != 0) {
+        if (!check_places(c)) return false;
+    }
+    if constexpr (asks_handles(function)) {
+        if (!ask_handles(c)) return false;
     }
     if constexpr (function.checks[0].check != nullptr) {
         for (const check_row &one : function.checks) {
@@ -26,19 +31,20 @@ inline bool before(call &c) {
         }
     }
     if constexpr (function.taken != nowhere) {
-        if (!take(c)) return false;
+        if (!can_take(c)) return false;
     }
     if constexpr (frees_one_handle(function)) {
         if (!can_free(c)) return false;
     }
 #endif
-    if constexpr (function.frees != nowhere && function.count == 1) release_kept(c, c.owner);
+    if constexpr (frees_one_handle(function)) begin_end(c.addresses[0], function, c.more());
 #ifndef LLAMACFFI_UNCHECKED
-    if constexpr (frees_one_handle(function))
-        handles.free(c.addresses[0], function);
-    else if constexpr (marks_handles(function))
-        return enter_handles(c);
+    if constexpr (marks_handles(function)) {
+        if (!enter_handles(c)) return false;
+    }
+    if constexpr (function.taken != nowhere) take(c);
 #endif
+    if constexpr (keeps_arguments(function) && !makes_owner(function)) return keep_arguments(c);
     return true;
 }
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "checks/ownership.h"
+#include "checks/places.h"
+#include "checks/reads.h"
 #include "core/errors.h"
 
 namespace llamacffi {
@@ -17,7 +19,9 @@ handle &handle_table::put(const void *address, uint8_t kind, const void *owner) 
         known = &empty_slot(address);
     }
     leave_owner(*known);
-    *known = {address, nullptr, nullptr, nullptr, 0, 0, kind, life::LIVE, false, false};
+    *known = handle{};
+    known->address = address;
+    known->kind = kind;
     set_owner(*known, owner);
     return *known;
 }
@@ -57,7 +61,7 @@ handle &handle_table::empty_slot(const void *address) {
 void handle_table::grow() {
     std::vector<handle> old(slots_.size());
     old.swap(slots_);
-    const auto lives = [](const handle &one) { return one.address && one.life != life::FREED; };
+    const auto lives = [](const handle &one) { return one.address && (one.life != life::FREED || one.readers); };
     const size_t live = static_cast<size_t>(std::count_if(old.begin(), old.end(), lives));
     size_t size = smallest;
     while (size < live * 4) size *= 2;
@@ -105,7 +109,8 @@ bool judge_handle(const call &c, const parameter_row &row, const void *address) 
     if (known->kind != row.handle) {
         // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own
         // check.
-        const bool used_again = known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler;
+        const bool used_again = known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler &&
+                                row.handle != kind_of_FILE;
         return used_again || refuse_kind(c, row, described(*known));
     }
     if (known->life == life::FREED) return refuse_freed(c, row, *known);
@@ -133,13 +138,26 @@ const void *owner_of_result(const call &c) {
 
 void remember_created(const call &c, const void *address) {
     handles.put(address, c.function.result_handle, owner_of_result(c));
+    for (const void *one : read_in(c)) read_on(address, one);
+    if (c.function.copies != nowhere) copy_reads(address, c.addresses[c.function.copies]);
 }
+
+namespace {
+
+// A sampler that the table does not know yet is out of the copy of a chain: what it reads is among what the copy reads.
+void put_borrowed(const void *address, uint8_t kind, const void *owner) {
+    handles.put(address, kind, owner);
+    const handle *above = owner ? handles.find(owner) : nullptr;
+    if (above && above->kind == kind) copy_reads(address, owner);
+}
+
+}  // namespace
 
 void remember_borrowed(const call &c, const void *address) {
     const handle *known = handles.find(address);
     const uint8_t kind = c.function.result_handle;
     const bool stays = known && known->kind == kind && (known->life != life::FREED || handle_kinds[kind].lives_on);
-    if (!stays) handles.put(address, kind, owner_of_result(c));
+    if (!stays) put_borrowed(address, kind, owner_of_result(c));
     if (c.function.gives_back) give_back(address);
 }
 

@@ -20,17 +20,18 @@ enum class life : uint8_t { LIVE, BROKEN, FREED };
 struct handle {
     const void *address;
     const void *owner;             // the model of a vocab, the chain of a sampler, …
+    const void *partner;           // an object with state that this one reads, which is entered with it
     const function_row *freed_by;  // by which call it went
-    const void *user;              // the thread that is inside
     uint32_t children;             // how many handles have this one as their owner
-    uint16_t depth;                // how many calls of that thread are inside
+    uint32_t readers;              // how many living objects read this one
+    uint16_t depth;                // how many calls are inside
+    uint16_t reading, changing;    // how many of them read, and change
     uint8_t kind;
     llamacffi::life life;
-    bool computing;  // inside a call that runs its graph
-    bool foreign;    // a sampler that the caller built: C must not free it
+    bool foreign;  // a sampler that the caller built: C must not free it
 };
 
-// Open addressing; what was freed stays, to tell what a stale handle was, until the table grows.
+// Open addressing; what was freed stays, to tell what a stale handle was, until the table grows and nobody reads it.
 class handle_table {
   public:
     uint64_t generation = 0;  // how many handles have been freed

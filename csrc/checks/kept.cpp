@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "convert/results.h"
 #include "core/ctypes_objects.h"
 
 namespace llamacffi {
@@ -19,10 +20,16 @@ struct kept_object {
 // By owner: the address of a context, a model, a sampler. It is only touched with the GIL held.
 std::unordered_map<const void *, std::vector<kept_object>> kept;
 
-// A struct by value is copied by C, so what must live on is what its fields refer to.
-PyObject *referred_objects(PyObject *given) {
+// A struct by value is copied by C, so what must live on is what its fields refer to: a new reference, or nullptr with
+// an exception. cdata keeps nothing that we could ask for.
+PyObject *what_to_keep(const parameter_row &row, PyObject *given) {
+    if (row.type.kind != type_kind::VALUE) return pinned(given);
     PyObject *objects = metatype(given) == struct_type ? attribute(given, "_objects") : nullptr;
     PyObject *copy = objects && PyDict_Check(objects) ? PyDict_Copy(objects) : nullptr;
+    if (!copy && !PyErr_Occurred()) {
+        copy = Py_None;
+        Py_INCREF(copy);
+    }
     Py_XDECREF(objects);
     return copy;
 }
@@ -35,7 +42,7 @@ bool is_replaced(const kept_object &one, const parameter_row &row, PyObject *obj
 
 }  // namespace
 
-void keep_alive(const void *owner, const parameter_row &row, PyObject *object) {
+void keep_alive(const void *owner, const parameter_row &row, PyObject *object, std::vector<PyObject *> &replaced) {
     std::vector<kept_object> &all = kept[owner];
     auto same =
         std::find_if(all.begin(), all.end(), [&](const kept_object &one) { return is_replaced(one, row, object); });
@@ -44,32 +51,43 @@ void keep_alive(const void *owner, const parameter_row &row, PyObject *object) {
         all.push_back({&row, object});
         return;
     }
-    std::swap(same->object, object);
-    Py_DECREF(object);
+    replaced.push_back(same->object);
+    same->object = object;
 }
 
-void keep_arguments(const call &c) {
-    const type_kind result = c.function.result.kind;
-    if (!c.owner && (result == type_kind::HANDLE || result == type_kind::OBJECT)) return;  // nothing was created
+bool keep_arguments(call &c) {
+    if (!c.owner && makes_owner(c.function)) return true;  // nothing was created
     for (unsigned i = 0; i < c.function.count; ++i) {
         const parameter_row &row = c.parameters()[i];
-        PyObject *given = c.arguments[i];
-        if (row.kept == keeping::NOT || (given == Py_None && row.kept == keeping::KEEPS)) continue;
-        const bool by_value = row.type.kind == type_kind::VALUE;
-        PyObject *object = by_value ? referred_objects(given) : given;
-        if (object) keep_alive(c.owner, row, object);
-        if (by_value) Py_XDECREF(object);
+        if (row.kept == keeping::NOT || (c.arguments[i] == Py_None && row.kept == keeping::KEEPS)) continue;
+        PyObject *object = what_to_keep(row, c.arguments[i]);
+        if (!object) return false;
+        keep_alive(c.owner, row, object, c.more().released);
+        Py_DECREF(object);
     }
+    return true;
 }
 
-void take_kept(call &c, const void *owner) {
+void keep_replaced(call &c) {
+    static constexpr parameter_row no_parameter{{type_kind::VOID, 0, 0, false, ""}};
+    if (!c.extras) return;
+    for (PyObject *one : c.extras->released) kept[c.owner].push_back({&no_parameter, one});
+    c.extras->released.clear();
+}
+
+void copy_kept(const void *copy, const void *original) {
+    auto found = kept.find(original);
+    if (copy == original || found == kept.end()) return;
+    const std::vector<kept_object> all = found->second;
+    for (const kept_object &one : all) Py_INCREF(one.object);
+    std::vector<kept_object> &own = kept[copy];
+    own.insert(own.end(), all.begin(), all.end());
+}
+
+void take_kept(const void *owner, std::vector<PyObject *> &taken) {
     auto found = kept.find(owner);
     if (!owner || found == kept.end()) return;
-    if (!c.released) c.released = PyList_New(0);
-    for (const kept_object &one : found->second) {
-        if (c.released) PyList_Append(c.released, one.object);
-        Py_DECREF(one.object);
-    }
+    for (const kept_object &one : found->second) taken.push_back(one.object);
     kept.erase(found);
 }
 

@@ -7,6 +7,7 @@
 
 #include "checks/handle_table.h"
 #include "checks/kept.h"
+#include "checks/reads.h"
 #include "checks/threads.h"
 #include "core/errors.h"
 
@@ -39,10 +40,14 @@ const handle *busy_with_adapter(const void *adapter) {
     return nullptr;
 }
 
-bool holds_foreign(const void *chain) {
-    bool found = false;
-    handles.for_members(chain, [&](const handle &member) { found |= member.foreign; });
-    return found;
+// Whether what goes with the freed object, or is it, may go now.
+bool can_die(const call &c, const parameter_row &row, const handle &one) {
+    if (is_attached(one.address))
+        return refuse_value(c, row, "is attached to a context, which must let go of it or be freed first");
+    if (one.foreign)
+        return refuse_value(c, row,
+                            "holds a sampler that C did not make: take it out with llama_sampler_chain_remove() first");
+    return !one.depth || refuse_busy(c, row, one);
 }
 
 bool refuse_owned(const call &c, const parameter_row &row) {
@@ -64,38 +69,28 @@ bool can_free(const call &c) {
     handle *one = handles.find(c.addresses[0]);
     if (!one || !c.addresses[0]) return true;
     if (one->kind == kind_of_llama_sampler && one->owner) return refuse_owned(c, row);
-    if (is_attached(one->address))
-        return refuse_value(c, row, "is attached to a context, which must let go of it or be freed first");
-    if (one->kind == kind_of_llama_sampler && holds_foreign(one->address))
-        return refuse_value(c, row,
-                            "holds a sampler that C did not make: take it out with llama_sampler_chain_remove() first");
-    if (one->depth) return refuse_busy(c, row, *one);
+    for (const void *dying : with_members(one->address)) {
+        if (!can_die(c, row, *handles.find(dying))) return false;
+    }
     const handle *busy = busy_with_adapter(one->address);
-    handles.for_members(one->address, [&](const handle &member) { busy = member.depth ? &member : busy; });
     return !busy || refuse_busy(c, row, *busy);
 }
 
-void release_kept(call &c, const void *address) {
-    const handle *freed = handles.find(address);
-    if (freed && freed->kind == kind_of_llama_sampler)
-        handles.for_members(address, [&](const handle &member) { release_kept(c, member.address); });
-    take_kept(c, address);
-}
-
-bool take(call &c) {
+bool can_take(const call &c) {
     const void *taker = c.addresses[c.function.taker], *taken = c.addresses[c.function.taken];
     const parameter_row &row = c.parameters()[c.function.taken];
-    handle *member = handles.find(taken);
+    const handle *member = handles.find(taken);
     if (taken == taker || is_above(taken, taker))
         return refuse_value(c, row, "must not be the chain itself, nor hold it");
-    if (member && member->owner) return refuse_owned(c, row);
-    if (member) {
-        handles.set_owner(*member, taker);
-        return true;
-    }
+    return !member || !member->owner || refuse_owned(c, row);
+}
+
+void take(call &c) {
+    const void *taker = c.addresses[c.function.taker], *taken = c.addresses[c.function.taken];
+    const parameter_row &row = c.parameters()[c.function.taken];
+    if (handle *member = handles.find(taken)) return handles.set_owner(*member, taker);
     handles.put(taken, row.handle, taker).foreign = true;
-    keep_alive(taker, row, c.arguments[c.function.taken]);
-    return true;
+    keep_alive(taker, row, c.arguments[c.function.taken], c.more().released);
 }
 
 void give_back(const void *address) {

@@ -20,11 +20,9 @@ constexpr bool frees_one_handle(const function_row &function) {
 // other thread can use it from here on.
 bool can_free(const call &c);
 
-// Give up what a freed handle keeps, and what the samplers keep that go with a chain.
-void release_kept(call &c, const void *address);
-
 // From here on one argument belongs to another: a sampler to its chain.
-bool take(call &c);
+bool can_take(const call &c);
+void take(call &c);
 void give_back(const void *address);
 
 // What a context uses without owning it: thread pools and samplers. They cannot be freed before it lets go.

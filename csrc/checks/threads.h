@@ -1,4 +1,9 @@
-// One thread at a time in a context, and nobody frees what a running call uses. Read and written with the GIL held.
+// Who is inside of what: one thread at a time changes an object, and nobody frees what a running call uses. Read and
+// written with the GIL held.
+//
+// Each parameter that is a handle says how the call uses it (`access` in core/tables.h, `looks` in the policy). Who
+// looks is never refused; who reads is refused while another changes, who changes while anybody reads or changes. The
+// calls of one thread are told apart too: a callback is refused what would change under the call that runs it.
 #pragma once
 
 #include "core/call.h"
@@ -6,9 +11,6 @@
 namespace llamacffi {
 
 struct handle;
-
-// What names a thread: the address of one of its variables.
-inline const void *this_thread() { return &current; }
 
 bool refuse_busy(const call &c, const parameter_row &row, const handle &busy);
 
@@ -18,14 +20,22 @@ constexpr bool marks_handles(const function_row &function) {
     for (unsigned i = 0; i < function.count; ++i) {
         if (parameter_rows[function.first + i].handle != no_kind) return true;
     }
+    return function.n_places != 0;
+}
+
+// Calls that keep the GIL only ask whether others are inside.
+constexpr bool asks_handles(const function_row &function) {
+    if (!function.keeps_gil || function.frees != nowhere) return false;
+    for (unsigned i = 0; i < function.count; ++i) {
+        if (parameter_rows[function.first + i].how != access::LOOKS) return true;
+    }
     return false;
 }
 
-// Mark what this call uses as in use by this thread, or refuse if another one is inside the same context.
+// Mark what this call uses as in use, or refuse where it would meet another.
 bool enter_handles(call &c);
 
-// For a call that keeps the GIL and must be alone all the same.
-bool check_alone(const call &c);
+bool ask_handles(const call &c);
 
 void leave_marked(call &c);
 

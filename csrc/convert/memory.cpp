@@ -180,8 +180,7 @@ bool convert_bytes(call &c, const parameter_row &row, PyObject *given, char **ta
 
 bool convert_cdata(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {
     if (cffi_pointer(type, c.function.name, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
-    set_size(c, row, unknown_size);
-    return true;
+    return set_memory(c, row, target, *target, unknown_size);
 }
 
 }  // namespace

@@ -12,17 +12,21 @@ bool load_pointer(lazy_type &type, const type_row &row) {
 
 namespace {
 
-// What has a buffer that could be moved (a bytearray, an array.array) is kept with that buffer held.
 bool keep_buffer(PyObject *result, PyObject *name, PyObject *given) {
-    if (is_ctypes(given) || PyBytes_Check(given) || !PyObject_CheckBuffer(given))
-        return PyObject_GenericSetAttr(result, name, given) == 0;
-    PyObject *view = PyMemoryView_FromObject(given);
-    const bool done = view && PyObject_GenericSetAttr(result, name, view) == 0;
-    Py_XDECREF(view);
+    PyObject *held = pinned(given);
+    const bool done = held && PyObject_GenericSetAttr(result, name, held) == 0;
+    Py_XDECREF(held);
     return done;
 }
 
 }  // namespace
+
+PyObject *pinned(PyObject *given) {
+    if (!is_ctypes(given) && !PyBytes_Check(given) && PyObject_CheckBuffer(given))
+        return PyMemoryView_FromObject(given);
+    Py_INCREF(given);
+    return given;
+}
 
 bool keep_buffers(const call &c, PyObject *result) {
     static PyObject *name = PyUnicode_InternFromString("_buffers");

@@ -45,6 +45,10 @@ inline PyObject *from_pointer(call &c, const char *result) {
     }
 }
 
+// A new reference to what keeps the memory of `given` where it is: what could be moved (a bytearray, an array.array)
+// with its buffer held.
+PyObject *pinned(PyObject *given);
+
 // A struct that was returned by value keeps alive the buffers that went in: it may point into them.
 bool keep_buffers(const call &c, PyObject *result);
 

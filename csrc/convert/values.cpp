@@ -73,6 +73,16 @@ bool convert_enumerator(call &c, const parameter_row &row, PyObject *given, char
 
 }  // namespace
 
+namespace {
+
+bool remember_value(call &c, const parameter_row &row, char *target) {
+    c.memory[position_of(c, row)] = target;
+    c.sizes[position_of(c, row)] = row.type.size;
+    return true;
+}
+
+}  // namespace
+
 bool convert_value(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char *target) {
     if (row.type.kind == type_kind::ENUM) return convert_enumerator(c, row, given, target);
     if (metatype(given) == struct_type) {
@@ -81,11 +91,11 @@ bool convert_value(call &c, const parameter_row &row, ctype_slot type, PyObject 
             return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
         }
         std::memcpy(target, memory_of(given), row.type.size);
-        return true;
+        return remember_value(c, row, target);
     }
     if (!is_cdata(given)) return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
     if (cffi_value(target, type, c.function.name, given) < 0) return refuse_reason(c, row, PyExc_TypeError);
-    return true;
+    return remember_value(c, row, target);
 }
 
 bool convert_by_row(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {

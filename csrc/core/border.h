@@ -18,6 +18,7 @@
 #include "core/tables.h"
 #include "engine/adapters.h"
 #include "engine/contexts.h"
+#include "engine/ends.h"
 #include "engine/gguf.h"
 #include "engine/grammars.h"
 #include "engine/logs.h"

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/tables.h"
 
@@ -29,6 +30,28 @@ constexpr unsigned max_parameters = 32;
 constexpr size_t unknown_size = SIZE_MAX;
 constexpr size_t null_size = SIZE_MAX - 1;
 
+// A handle that a call is inside of.
+struct entered {
+    const void *address;
+    access how;
+    bool open;  // callbacks of the call may use it too
+};
+
+// An object that goes with the last one that read it: the caller has freed it before.
+struct unread_object {
+    uint8_t kind;
+    const void *address;
+};
+
+// What few calls have.
+struct call_extras {
+    std::string errors;                 // what llama.cpp logged as errors during the call
+    bool deferred = false;              // what is freed is still read: its memory goes later
+    std::vector<unread_object> unread;  // what goes with the freed object
+    std::vector<PyObject *> released;   // what was kept for it, or was replaced; dropped after C is done with it
+    std::vector<entered> inside;        // the handles that are marked beside the arguments
+};
+
 struct call {
     const function_row &function;
     PyObject *const *arguments;
@@ -36,17 +59,16 @@ struct call {
     call *previous = nullptr;
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
-    std::unique_ptr<std::string> errors;    // what llama.cpp logged as errors during the call
-    const void *owner = nullptr;            // the handle that keeps what this call hands to C
-    PyObject *released = nullptr;           // what a freed handle had kept, dropped after C is done with it
-    bool abandoned = false;                 // the interpreter ended while C ran: touch no Python object
+    std::unique_ptr<call_extras> extras;
+    const void *owner = nullptr;  // the handle that keeps what this call hands to C
+    bool abandoned = false;       // the interpreter ended while C ran: touch no Python object
     unsigned n_views = 0;
     unsigned n_blocks = 0;
     void *blocks[max_parameters];
     Py_buffer views[max_parameters];
     uint64_t generation = 0;  // of the table of handles, when the call began
     unsigned n_inside = 0;
-    const void *inside[max_parameters];     // the handles that are marked as in use
+    entered inside[max_parameters];         // the handles that are marked as in use
     const void *addresses[max_parameters];  // the handles among the arguments
     long long numbers[max_parameters];      // the integers among the arguments, where they are wanted
     const void *memory[max_parameters];     // the buffers among the arguments
@@ -62,7 +84,17 @@ struct call {
         if (abandoned) return;
         while (n_views) PyBuffer_Release(&views[--n_views]);
         Py_XDECREF(pending);
-        Py_XDECREF(released);
+        if (extras) drop_released();
+    }
+
+    call_extras &more() {
+        if (!extras) extras = std::make_unique<call_extras>();
+        return *extras;
+    }
+
+    void drop_released() {
+        for (PyObject *one : extras->released) Py_DECREF(one);
+        extras->released.clear();
     }
 
     const parameter_row *parameters() const { return parameter_rows + function.first; }

@@ -51,6 +51,26 @@ PyObject *guarded(PyObject *, PyObject *function_and_stop) {
     return PyCFunction_NewEx(&guarded_method, function_and_stop, nullptr);
 }
 
+std::mutex callbacks_mutex;
+
+namespace {
+
+// Without an interpreter, or while it ends, the object is left as it is.
+void let_go(PyObject *object) {
+    if (!Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    Py_DECREF(object);
+    PyGILState_Release(state);
+}
+
+}  // namespace
+
+std::shared_ptr<PyObject> held_argument(const call *c, unsigned position) {
+    if (!c) return nullptr;
+    Py_INCREF(c->arguments[position]);
+    return std::shared_ptr<PyObject>(c->arguments[position], let_go);
+}
+
 bool must_stop() {
     if (!current) return false;
     if (!current->pending && current->thread_state) check_signals(*current);

@@ -6,9 +6,9 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "checks/handle_table.h"
+#include "core/callbacks.h"
 #include "core/errors.h"
 #include "engine/logs.h"
 
@@ -18,11 +18,11 @@ LLAMACFFI_THREAD_LOCAL call *current = nullptr;
 
 namespace {
 
-ggml_abort_callback_t user_abort_callback;
+callback_slot<ggml_abort_callback_t> user_abort_callback;
 
 std::string with_log(const call &c, const char *text) {
     std::string message = std::string(c.function.name) + "(): " + text;
-    if (c.errors && !c.errors->empty()) message += "\nllama.cpp logged: " + *c.errors;
+    if (c.extras && !c.extras->errors.empty()) message += "\nllama.cpp logged: " + c.extras->errors;
     return message;
 }
 
@@ -55,14 +55,13 @@ void set_exception(const call &c) {
 }  // namespace
 
 void throw_assertion(const char *message) {
-    if (user_abort_callback) user_abort_callback(message);
+    if (const auto user = user_abort_callback.get(); user.function) user.function(message);
     if (current) throw assertion_failed{message};
     std::fprintf(stderr, "%s\n", message);
 }
 
-ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t callback) {
-    std::swap(user_abort_callback, callback);
-    return callback;
+ggml_abort_callback_t set_abort_message_callback(call *c, ggml_abort_callback_t callback) {
+    return user_abort_callback.set(c, 0, callback, nullptr).function;
 }
 
 bool running::settle() {

@@ -31,7 +31,7 @@ class running {
     bool leave() {
         take_gil();
         leave_handles(call_);
-        return (!call_.errors && !call_.pending) || settle();
+        return (!call_.extras && !call_.pending) || settle();
     }
 
     // The interpreter's end unwinds this thread: nothing of Python may be touched any more.

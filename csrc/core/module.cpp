@@ -35,7 +35,11 @@ static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyOb
     c.generation = handles.generation;
     PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
     if constexpr (keeps_arguments(function)) {
-        if (result) keep_arguments(c);
+        if constexpr (makes_owner(function)) {
+            if (result && !keep_arguments(c)) Py_CLEAR(result);
+        } else if (!result) {
+            keep_replaced(c);
+        }
     }
     return result;
 }

@@ -49,6 +49,9 @@ struct type_row {
 // What becomes of a callback or a struct that C holds on to.
 enum class keeping : uint8_t { NOT, KEEPS, REPLACES };
 
+// How a call uses an object: it looks at what never changes, reads beside others that read, or changes it alone.
+enum class access : uint8_t { LOOKS, READS, CHANGES };
+
 constexpr int8_t nowhere = -1;   // in the place of a parameter's position
 constexpr int8_t one_item = -1;  // in the place of a length's position
 
@@ -61,6 +64,8 @@ struct parameter_row {
     bool bounded;     // a length belongs to it
     bool required;    // C reads it without asking whether it is there
     keeping kept;     // after the call
+    access how;       // a handle is used
+    bool open;        // callbacks of the call may use it too
     long long count;  // of an enum that indexes an array: how many values it has; otherwise 0
 };
 
@@ -76,6 +81,29 @@ struct strings_row {
     uint8_t pointer, length, each;  // each: how many pointers an item has
 };
 
+constexpr int32_t itself = -1;     // in the place of a field's offset: the argument
+constexpr int32_t all_items = -2;  // or what stands in the array that it is
+
+// What a new object reads as long as it lives: an argument, or a field of one.
+struct read_row {
+    uint8_t position;
+    int32_t field;
+};
+
+enum class ending : uint8_t { ONE, COUNTED, ENDED };
+
+// Where handles stand in an argument that is none: a field, an array, an array that a field points to.
+struct place_row {
+    uint8_t position;
+    uint8_t handle;
+    ending how;        // ONE is a field; COUNTED has its length beside it; ENDED ends with a NULL
+    int32_t field;     // of the struct, or `itself`
+    int32_t count;     // COUNTED: the field, or where the argument is an array the parameter, with its length
+    uint32_t item;     // size of an item
+    uint32_t at, end;  // in an item: the handle, and the pointer that is NULL in the last
+    const char *name;
+};
+
 struct check_row {
     bool (*check)(call &, unsigned position);
     uint8_t position;
@@ -88,17 +116,17 @@ struct function_row {
     const char *deprecated;  // what the header says to use instead, or nullptr
     unsigned first;          // its first row in parameter_rows
     unsigned count;
-    unsigned first_bound, n_bounds, first_strings, n_strings;
+    unsigned first_bound, n_bounds, first_strings, n_strings, first_read, n_reads, first_place, n_places;
     uint8_t result_handle;  // the kind of the handle that it returns, or no_kind
     bool keeps_gil;
     bool creates;
     bool gives_back;
-    bool reenters;
-    bool exclusive;
-    int8_t owner;     // the parameter that the result belongs to
-    int8_t frees;     // the parameter that is freed
-    int8_t computes;  // the parameter whose graph runs
+    bool with_attached;  // what is attached to `computes`, or to the first parameter, is used too
+    int8_t owner;        // the parameter that the result belongs to
+    int8_t frees;        // the parameter that is freed
+    int8_t computes;     // the parameter whose graph runs
     int8_t taken, taker;
+    int8_t copies;  // the result reads and keeps what this one does
     check_row checks[2];
     void (*after)(call &, const void *result);
 };
@@ -152,7 +180,7 @@ constexpr unsigned parameter_index(const char *wrapper, const char *argument) {
 
 // Functions whose integers are wanted when all arguments are there.
 constexpr bool notes_numbers(const function_row &function) {
-    return function.n_bounds || function.n_strings || function.checks[0].check || function.after;
+    return function.n_bounds || function.n_strings || function.n_places || function.checks[0].check || function.after;
 }
 
 }  // namespace llamacffi

@@ -11,7 +11,6 @@
 #include "checks/ownership.h"
 #include "core/callbacks.h"
 #include "engine/cpus.h"
-#include "engine/models.h"
 #include "engine/threads.h"
 
 namespace llamacffi {
@@ -20,16 +19,13 @@ std::mutex abort_mutex;  // of the map
 
 namespace {
 
-struct abort_state {
-    ggml_abort_callback callback;
-    void *user_data;
-};
+using abort_slot = callback_slot<ggml_abort_callback>;
 
-std::unordered_map<const llama_context *, abort_state *> abort_states;
+std::unordered_map<const llama_context *, std::unique_ptr<abort_slot>> abort_slots;
 
 bool abort_hook(void *data) {
-    const abort_state &state = *static_cast<abort_state *>(data);
-    return (state.callback && state.callback(state.user_data)) || must_stop();
+    const auto user = static_cast<const abort_slot *>(data)->get();
+    return (user.function && user.function(user.data)) || must_stop();
 }
 
 // What a cache can be stored in: types that exist and that the CPU can write.
@@ -49,40 +45,45 @@ void zero(T *items, size_t count) {
     if (items) std::memset(items, 0, count * sizeof(T));
 }
 
-std::unique_ptr<abort_state> take_abort_state(const llama_context *ctx) {
+abort_slot *slot_of(const llama_context *ctx) {
     const std::lock_guard<std::mutex> lock(abort_mutex);
-    auto found = abort_states.find(ctx);
-    if (found == abort_states.end()) return std::make_unique<abort_state>();
-    std::unique_ptr<abort_state> state(found->second);
-    abort_states.erase(found);
-    return state;
+    auto found = abort_slots.find(ctx);
+    return found == abort_slots.end() ? nullptr : found->second.get();
+}
+
+std::unique_ptr<abort_slot> take_slot(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    auto found = abort_slots.find(ctx);
+    if (found == abort_slots.end()) return std::make_unique<abort_slot>();
+    std::unique_ptr<abort_slot> slot = std::move(found->second);
+    abort_slots.erase(found);
+    return slot;
 }
 
 }  // namespace
 
-void set_abort_callback(call *, llama_context *ctx, ggml_abort_callback callback, void *user_data) {
-    abort_state *state = nullptr;
-    {
-        const std::lock_guard<std::mutex> lock(abort_mutex);
-        abort_state *&known = abort_states[ctx];
-        if (!known) known = new abort_state{};
-        state = known;
-    }
-    *state = {callback, user_data};
-    llama_set_abort_callback(ctx, abort_hook, state);
+// It may be called while the context computes: its hook asks the slot each time.
+void set_abort_callback(call *c, llama_context *ctx, ggml_abort_callback callback, void *user_data) {
+    if (abort_slot *slot = slot_of(ctx)) slot->set(c, 1, callback, user_data);
 }
 
 // What is known of the context is taken out of the tables first: right after C has freed it, another thread may get its
 // address. What it uses stays attached, under another name, until it is gone.
-void free_context(call *, llama_context *ctx) {
-    llama_model *model = ctx ? const_cast<llama_model *>(llama_get_model(ctx)) : nullptr;
-    const std::unique_ptr<abort_state> state = take_abort_state(ctx);
+void end_context(llama_context *ctx) {
+    const std::unique_ptr<abort_slot> slot = take_slot(ctx);
     const context_pools pools = take_pools(ctx);
-    rename_context(ctx, state.get());
+    rename_context(ctx, slot.get());
     llama_free(ctx);
     free_pools(pools);
-    detach_all(state.get());
-    remove_context(model);
+    detach_all(slot.get());
+}
+
+void retire_context(llama_context *ctx) {
+    for (const attachment &one : all_attachments()) {
+        if (one.context == ctx && one.slot >= 0) llama_set_sampler(ctx, one.slot, nullptr);
+        if (one.context == ctx && one.slot < 0) detach_user_pool(ctx);
+    }
+    detach_all(ctx);
 }
 
 llama_context *init_from_model(call *c, llama_model *model, llama_context_params params) {
@@ -93,20 +94,19 @@ llama_context *init_from_model(call *c, llama_model *model, llama_context_params
     const int most = most_threads(), wanted = params.n_threads, wanted_batch = params.n_threads_batch;
     params.n_threads = limited(wanted, most);
     params.n_threads_batch = limited(wanted_batch, most);
-    auto state = std::make_unique<abort_state>(abort_state{params.abort_callback, params.abort_callback_data});
+    auto slot = std::make_unique<abort_slot>(params.abort_callback, params.abort_callback_data);
     params.abort_callback = abort_hook;
-    params.abort_callback_data = state.get();
+    params.abort_callback_data = slot.get();
     llama_context *ctx = llama_init_from_model(model, params);
     if (!ctx) return nullptr;
-    add_context(model);
     add_threads(ctx, wanted, wanted_batch, most);
     for (size_t i = 0; i < params.n_samplers; ++i) attach(ctx, params.samplers[i].seq_id, params.samplers[i].sampler);
     {
         const std::lock_guard<std::mutex> lock(abort_mutex);
-        abort_states[ctx] = state.release();
+        abort_slots[ctx] = std::move(slot);
     }
     if (!has_failed(c)) return ctx;
-    free_context(c, ctx);
+    end_context(ctx);
     return nullptr;
 }
 

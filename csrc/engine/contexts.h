@@ -8,7 +8,11 @@
 namespace llamacffi {
 
 llama_context *init_from_model(call *c, llama_model *model, llama_context_params params);
-void free_context(call *, llama_context *ctx);
+
+// The end of a context; and what stays of one that is freed while others read it: it uses nothing of the user's any
+// more.
+void end_context(llama_context *ctx);
+void retire_context(llama_context *ctx);
 
 int32_t decode(call *, llama_context *ctx, llama_batch batch);
 int32_t encode(call *, llama_context *ctx, llama_batch batch);

@@ -10,10 +10,10 @@
 #include "checks/ownership.h"
 #include "checks/threads.h"
 #include "convert/results.h"
+#include "core/callbacks.h"
 #include "core/guard.h"
 #include "engine/contexts.h"
 #include "engine/logs.h"
-#include "engine/models.h"
 #include "engine/threads.h"
 
 namespace llamacffi {
@@ -22,7 +22,7 @@ namespace {
 
 // No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They
 // are taken in this order, which docs/architecture.md tells.
-std::mutex *const all_mutexes[] = {&models_mutex, &abort_mutex, &log_mutex};
+std::mutex *const all_mutexes[] = {&abort_mutex, &callbacks_mutex};
 
 void lock_all() {
     for (std::mutex *one : all_mutexes) one->lock();

@@ -3,20 +3,14 @@
 
 #include <cstdio>
 
+#include "core/callbacks.h"
 #include "engine/threads.h"
 
 namespace llamacffi {
 
-std::mutex log_mutex;
-
 namespace {
 
-struct log_target {
-    ggml_log_callback callback = nullptr;  // nullptr is stderr
-    void *user_data = nullptr;
-};
-
-log_target log_destination;
+callback_slot<ggml_log_callback> log_destination;  // without a function it is stderr
 thread_local std::string last_error;
 thread_local ggml_log_level last_level = GGML_LOG_LEVEL_NONE;
 
@@ -27,9 +21,9 @@ void keep_error(const char *text) {
         last_error_text() = text;
         return;
     }
-    if (!current->errors) current->errors = std::make_unique<std::string>();
-    current->errors->append(text);
-    if (current->errors->size() > kept_log) current->errors->erase(0, current->errors->size() - kept_log);
+    std::string &errors = current->more().errors;
+    errors.append(text);
+    if (errors.size() > kept_log) errors.erase(0, errors.size() - kept_log);
 }
 
 void strip_end(std::string &text) {
@@ -44,15 +38,10 @@ void log_sink(ggml_log_level level, const char *text, void *) {
     if (unasked && level == GGML_LOG_LEVEL_DEBUG) return;
     if (level != GGML_LOG_LEVEL_CONT) last_level = level;
     if (last_level == GGML_LOG_LEVEL_ERROR) keep_error(text);
-    log_target to;
-    {
-        const std::lock_guard<std::mutex> lock(log_mutex);
-        to = log_destination;
-    }
-    if (to.callback) {
+    if (const auto user = log_destination.get(); user.function) {
         // It is a Python function as a rule: none may run once the interpreter ends, and what is freed then is of no
         // news.
-        if (Py_IsInitialized()) to.callback(level, text, to.user_data);
+        if (Py_IsInitialized()) user.function(level, text, user.data);
         return;
     }
     std::fputs(text, stderr);
@@ -60,20 +49,17 @@ void log_sink(ggml_log_level level, const char *text, void *) {
 }
 
 void finish_log(call &c) {
-    if (!c.errors) return;
-    strip_end(*c.errors);
-    last_error_text() = *c.errors;
+    if (!c.extras || c.extras->errors.empty()) return;
+    strip_end(c.extras->errors);
+    last_error_text() = c.extras->errors;
 }
 
-void log_set(call *, ggml_log_callback callback, void *user_data) {
-    const std::lock_guard<std::mutex> lock(log_mutex);
-    log_destination = {callback, user_data};
-}
+void log_set(call *c, ggml_log_callback callback, void *user_data) { log_destination.set(c, 0, callback, user_data); }
 
 void log_get(call *, ggml_log_callback *callback, void **user_data) {
-    const std::lock_guard<std::mutex> lock(log_mutex);
-    *callback = log_destination.callback;
-    *user_data = log_destination.user_data;
+    const auto user = log_destination.get();
+    *callback = user.function;
+    *user_data = user.data;
 }
 
 }  // namespace llamacffi

@@ -4,7 +4,6 @@
 // Python's `logging` (`log_to`), or stderr as upstream does.
 #pragma once
 
-#include <mutex>
 #include <string>
 
 #include "core/call.h"
@@ -21,7 +20,5 @@ std::string &last_error_text();
 // In the place of llama_log_set, llama_log_get and ggml's own.
 void log_set(call *, ggml_log_callback callback, void *user_data);
 void log_get(call *, ggml_log_callback *callback, void **user_data);
-
-extern std::mutex log_mutex;
 
 }  // namespace llamacffi

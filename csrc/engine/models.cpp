@@ -2,20 +2,13 @@
 #include "engine/models.h"
 
 #include <stdexcept>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "core/callbacks.h"
 #include "engine/logs.h"
 
 namespace llamacffi {
 
-std::mutex models_mutex;  // of these two
-
 namespace {
-
-std::unordered_map<llama_model *, size_t> contexts_of;  // how many contexts a model has
-std::unordered_set<llama_model *> models_to_free;       // freed by the caller, and in use by a context
 
 struct load_progress {
     llama_progress_callback callback;
@@ -69,34 +62,6 @@ llama_model *init_from_user(call *c, gguf_context *metadata, llama_model_set_ten
     return load_model(c, params, [&](llama_model_params own) {
         return llama_model_init_from_user(metadata, set_data, user_data, own);
     });
-}
-
-void free_model(call *, llama_model *model) {
-    {
-        const std::lock_guard<std::mutex> lock(models_mutex);
-        if (contexts_of.count(model)) {
-            models_to_free.insert(model);
-            return;
-        }
-    }
-    llama_model_free(model);
-}
-
-void add_context(llama_model *model) {
-    const std::lock_guard<std::mutex> lock(models_mutex);
-    ++contexts_of[model];
-}
-
-// A context is gone: with the last one of a freed model goes the model.
-void remove_context(llama_model *model) {
-    {
-        const std::lock_guard<std::mutex> lock(models_mutex);
-        auto found = contexts_of.find(model);
-        if (found == contexts_of.end() || --found->second) return;
-        contexts_of.erase(found);
-        if (!models_to_free.erase(model)) return;
-    }
-    llama_model_free(model);
 }
 
 bool is_control(call *, const llama_vocab *vocab, llama_token token) {

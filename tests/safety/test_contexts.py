@@ -67,19 +67,25 @@ IGNORED = [
     ("rope_scaling_type", 99),
     ("pooling_type", 99),
     ("attention_type", 99),
-    ("ctx_other", 8),
 ]
 
 
 @pytest.mark.parametrize(("field", "number"), IGNORED)
 @returns(0)
 def test_a_number_that_llama_cpp_replaces_or_does_not_read_is_survived(field: str, number: int, model: Any) -> int:
-    """As in C. `ctx_other` is read for some architectures alone, and what stands in a struct is trusted."""
     return decode(context_of(model, **{field: number}))
 
 
-@returns(0)
-def test_a_freed_context_that_llama_cpp_does_not_read_is_survived(model: Any) -> int:
+OTHER = r"llama_init_from_model\(\): params .+ must hold at ctx_other a live llama_context, not"
+
+
+@refused(LlamaValueError, rf"{OTHER} a freed one")
+def test_a_freed_context_is_not_the_other_of_a_new_one(model: Any) -> None:
     other = context_of(model)
     llama.llama_free(other)
-    return decode(context_of(model, ctx_other=other))
+    context_of(model, ctx_other=other)
+
+
+@refused(LlamaValueError, rf"{OTHER} what is none")
+def test_a_number_is_not_the_other_context(model: Any) -> None:
+    context_of(model, ctx_other=8)

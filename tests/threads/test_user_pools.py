@@ -160,7 +160,7 @@ def two_contexts_of_one_pool(model: Any) -> tuple[Any, Any]:
     return contexts[0], contexts[1]
 
 
-@refused(LlamaError, r"llama_detach_threadpool\(\): ctx .+ has a thread pool that another context is computing with")
+@refused(LlamaError, r"llama_detach_threadpool\(\): ctx .+ uses a ggml_threadpool that is in use by another thread")
 def test_a_pool_that_computes_for_another_context_cannot_be_detached(model: Any) -> None:
     """Whoever lets go of a pool pauses it, and the other context's workers would never come."""
     computing, other = two_contexts_of_one_pool(model)
@@ -168,7 +168,7 @@ def test_a_pool_that_computes_for_another_context_cannot_be_detached(model: Any)
         llama.llama_detach_threadpool(other)
 
 
-@refused(LlamaError, r"llama_attach_threadpool\(\): ctx .+ has a thread pool that another context is computing with")
+@refused(LlamaError, r"llama_attach_threadpool\(\): ctx .+ uses a ggml_threadpool that is in use by another thread")
 def test_nor_can_another_pool_take_its_place(model: Any) -> None:
     computing, other = two_contexts_of_one_pool(model)
     with busy(computing):
@@ -200,7 +200,7 @@ def test_a_context_with_another_pool_can_let_go_of_it_meanwhile(model: Any) -> o
     return detached, decoded
 
 
-@refused(LlamaError, r"llama_decode\(\): ctx .+ another context is computing with")
+@refused(LlamaError, r"llama_decode\(\): ctx .+ uses a ggml_threadpool that is in use by another thread")
 def test_a_pool_computes_for_one_context_at_a_time(model: Any) -> object:
     computing, other = two_contexts_of_one_pool(model)
     with busy(computing):

@@ -1,0 +1,77 @@
+// See ends.h. What ends when, csrc/checks/reads.h finds out before C is entered, with the GIL held.
+#include "engine/ends.h"
+
+#include "checks/reads.h"
+#include "engine/contexts.h"
+
+namespace llamacffi {
+
+namespace {
+
+// Foreign code that calls through a function's address has no record, and may or may not hold the GIL.
+void begin_end_without_record(const void *address, call_extras &more) {
+    static constexpr function_row by_address{
+        {type_kind::VOID, 0, 0, false, ""}, "a call through a function's address", "", nullptr};
+    if (!Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    begin_end(address, by_address, more);
+    PyGILState_Release(state);
+}
+
+void drop_without_record(call_extras &more) {
+    if (more.released.empty() || !Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    for (PyObject *one : more.released) Py_DECREF(one);
+    PyGILState_Release(state);
+}
+
+template <typename T>
+void free_as(void (*free)(T *), const void *address) {
+    free(static_cast<T *>(const_cast<void *>(address)));
+}
+
+// What lives on (policy.toml) is freed here.
+void free_unread(const unread_object &one) {
+    switch (one.kind) {
+        case kind_of_llama_model: return free_as(llama_model_free, one.address);
+        case kind_of_llama_context: return free_as(end_context, one.address);
+        case kind_of_ggml_context: return free_as(ggml_free, one.address);
+        case kind_of_ggml_backend: return free_as(ggml_backend_free, one.address);
+        case kind_of_ggml_backend_sched: return free_as(ggml_backend_sched_free, one.address);
+        default: return;
+    }
+}
+
+// `retire` is called for what is still read, instead.
+template <typename T>
+void end(call *c, T *address, void (*free)(T *), void (*retire)(T *) = nullptr) {
+    call_extras own;
+    if (!c && address) begin_end_without_record(address, own);
+    const call_extras &ending = c ? c->more() : own;
+    if (!ending.deferred)
+        free(address);
+    else if (retire)
+        retire(address);
+    for (const unread_object &one : ending.unread) free_unread(one);
+    drop_without_record(own);
+}
+
+}  // namespace
+
+void free_model(call *c, llama_model *model) { end(c, model, llama_model_free); }
+
+void free_context(call *c, llama_context *ctx) { end(c, ctx, end_context, retire_context); }
+
+void free_sampler(call *c, llama_sampler *sampler) { end(c, sampler, llama_sampler_free); }
+
+void free_batch_ext(call *c, llama_batch_ext *batch) { end(c, batch, llama_batch_ext_free); }
+
+void free_ggml_context(call *c, ggml_context *ctx) { end(c, ctx, ggml_free); }
+
+void free_backend(call *c, ggml_backend *backend) { end(c, backend, ggml_backend_free); }
+
+void free_sched(call *c, ggml_backend_sched *sched) { end(c, sched, ggml_backend_sched_free); }
+
+void free_opt_context(call *c, ggml_opt_context *opt_ctx) { end(c, opt_ctx, ggml_opt_free); }
+
+}  // namespace llamacffi

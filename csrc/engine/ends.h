@@ -1,0 +1,17 @@
+// Freeing what is read by others, or reads others: C's own function now, or when the last reader has gone.
+#pragma once
+
+#include "core/call.h"
+
+namespace llamacffi {
+
+void free_model(call *c, llama_model *model);
+void free_context(call *c, llama_context *ctx);
+void free_sampler(call *c, llama_sampler *sampler);
+void free_batch_ext(call *c, llama_batch_ext *batch);
+void free_ggml_context(call *c, ggml_context *ctx);
+void free_backend(call *c, ggml_backend *backend);
+void free_sched(call *c, ggml_backend_sched *sched);
+void free_opt_context(call *c, ggml_opt_context *opt_ctx);
+
+}  // namespace llamacffi
