@@ -59,10 +59,12 @@ def test_the_last_calls_of_a_dead_process_are_told(tmp_path: Path) -> None:
 def test_a_death_names_its_seed_its_call_and_a_command(monkeypatch: Any, capsys: Any) -> None:
     def dies(plan: parent.Plan, folder: Path) -> Any:
         Record(folder / "record").enter(0, "llama_lethal(1)")
-        (folder / "outcomes").write_text('{"seed": 7, "counts": {"llama_good": {"returned": 2}}, "surprises": []}\n')
+        (folder / "outcomes").write_text(
+            '{"seed": 7, "counts": {"llama_good": {"returned": 2}}, "reasons": {}, "surprises": []}\n'
+        )
         return run_python("import os; os.abort()")
 
-    monkeypatch.setattr(parent, "_started", dies)
+    monkeypatch.setattr(parent, "started", dies)
     report = parent.run(parent.Plan(first=7, count=2))
     assert (report.seeds, report.calls, report.hangs, report.is_clean) == (1, 2, [], False)
     (death,) = report.deaths

@@ -15,16 +15,22 @@ sys.path[:] = [
     *(one for one in sys.path if one != str(HERE)),
 ]
 
-from fuzz import parent  # noqa: E402
+from fuzz import parent, shrink  # noqa: E402
 
 
 def main() -> int:
-    plan = parent.Plan(**vars(_parse()))
+    given = vars(_parse())
+    is_to_shrink = given.pop("shrink")
+    plan = parent.Plan(**given)
+    if is_to_shrink:
+        shrink.shrink(plan)
+        return 1
     report = parent.run(plan)
     print(report)
     for surprise in report.surprises:
         print(surprise)
-    print(f"never returned: {', '.join(report.never_worked()) or 'none'}")
+    for one in report.never_worked():
+        print(f"never returned: {one}")
     return 0 if report.is_clean else 1
 
 
@@ -41,6 +47,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--skip", default=default.skip, help="numbers of calls to leave out, to shorten what dies")
     parser.add_argument("--trace", action="store_true", help="print each call, and how it ended")
     parser.add_argument("--stop", action="store_true", dest="full_stop", help="stop at the first death")
+    parser.add_argument("--shrink", action="store_true", help="leave out calls of --first that its death does not need")
     return parser.parse_args()
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fuzz.calls import Actor
 
 MADE_UP = (8, 1, 2**31 - 1, 2**63, -1, 2**64 - 1, 0xDEAD0000)
+KEYS = (b"general.architecture", b"general.alignment", b"a", b"b", b"c")
 STATE_SIZES = (0, 16, 4096, 65536, 262144)
 
 
@@ -89,6 +90,8 @@ def as_handle(actor: Actor, ctype: Any, handle: Any) -> Any:
     chance = actor.random.random()
     if chance < 0.9 or not isinstance(handle, int) or not 0 < handle < 2**63:
         return handle
+    if chance < 0.93 and parameter_has_fields(ctype):
+        return ctypes.cast(handle, ctypes.POINTER(ctypes_types.named(structs.plain(ctype.item))))
     return ctypes.c_void_p(handle) if chance < 0.95 else ffi.cast(ctype, handle)
 
 
@@ -140,9 +143,15 @@ def _state(actor: Actor, name: str) -> Any:
     return damage.state(state, random.getrandbits(32)) if state and actor.is_odd() else state
 
 
+def parameter_has_fields(ctype: Any) -> bool:
+    return bool(known().kinds[structs.plain(ctype.item)].get("has_fields"))
+
+
 def text(actor: Actor, name: str) -> bytes:
     """Choose a text; where the parameter, or what it is called in, speaks of files, a path."""
     if re.search("path|file|fname|dir", name):
+        if "lora" in name and actor.random.random() < 0.7:
+            return bytes(actor.world.folder / "adapter.gguf")
         written = re.search("save|write|out", name) and actor.random.random() < 0.95
         return actor.world.written_path(actor.random) if written else actor.world.path(actor.random)
-    return actor.random.choice(actor.world.texts)
+    return actor.random.choice(KEYS if name.endswith(" key") else actor.world.texts)

@@ -50,6 +50,7 @@ class Actor:
     def __init__(self, world: World, functions: Functions, record: Record, counts: Counts, random: Random, slot: int):
         self.world, self.functions, self.record, self.counts = world, functions, record, counts
         self.random, self.slot = random, slot
+        self.reasons: dict[str, str] = {}
         self.depth = 0
         self.wildness = 0.0
         self.trace = False
@@ -57,7 +58,7 @@ class Actor:
     def inside(self, random: Random, depth: int) -> Actor:
         """Return the one who makes calls inside of a callback."""
         actor = Actor(self.world, self.functions, self.record, self.counts, random, self.slot)
-        actor.depth, actor.wildness, actor.trace = depth, self.wildness, self.trace
+        actor.depth, actor.wildness, actor.trace, actor.reasons = depth, self.wildness, self.trace, self.reasons
         return actor
 
     def is_odd(self) -> bool:
@@ -108,6 +109,7 @@ class Actor:
             outcome = "raised"
         except REFUSALS as error:
             outcome = "refused"
+            self.reasons[function.name] = f"{type(error).__name__}: {error}"[:300]
             self._learn_from_refusal(function, given, str(error))
         self.record.leave(place)
         self.counts[function.name][outcome] += 1
@@ -128,8 +130,8 @@ class Actor:
         named = dict(zip((parameter.name for parameter in function.parameters), given, strict=True))
         self._forget_freed(function, named)
         kind = kind_of(function.result)
-        if kind and isinstance(result, int) and result:
-            self.world.add(kind, result)
+        if kind and (address := address_of(result)):
+            self.world.add(kind, address)
         elif isinstance(result, ctypes.Structure):
             if type(result).__name__ == structs.BATCH and {"embd", "n_seq_max"} <= named.keys():
                 structs.fill(self, result, *map(int, named.values()))
@@ -147,6 +149,8 @@ def address_of(handle: Any) -> int:
     """Return the address that a handle is, in whichever form it was handed in; 0 where it is none."""
     if isinstance(handle, ctypes.c_void_p):
         return handle.value or 0
+    if isinstance(handle, ctypes._Pointer):
+        return ctypes.addressof(handle.contents) if handle else 0
     if isinstance(handle, ffi.CData):
         return int(ffi.cast("intptr_t", handle))
     return handle if isinstance(handle, int) else 0

@@ -69,6 +69,7 @@ class Seed:
         self.seed, self.given, self.functions = seed, given, functions
         self.counts: Counts = collections.defaultdict(collections.Counter)
         self.surprises: list[str] = []
+        self.reasons: dict[str, str] = {}
         self.folder = Path(tempfile.mkdtemp())
         self.world = World(self.folder, files)
         self.world.main_model = self.world.models[seed % len(files)]
@@ -82,12 +83,18 @@ class Seed:
         self._in_threads()
         self._tear_down()
         seconds = time.monotonic() - start
-        return {"seed": self.seed, "seconds": seconds, "counts": self.counts, "surprises": self.surprises}
+        return {
+            "seed": self.seed,
+            "seconds": seconds,
+            "counts": self.counts,
+            "reasons": self.reasons,
+            "surprises": self.surprises,
+        }
 
     def _actor(self, number: int, slot: int) -> Actor:
         chance = random.Random((self.seed << 40) + (slot << 32) + number)
         actor = Actor(self.world, self.functions, self.record, self.counts, chance, slot)
-        actor.trace = self.given.trace
+        actor.trace, actor.reasons = self.given.trace, self.reasons
         return actor
 
     def _set_up(self) -> None:

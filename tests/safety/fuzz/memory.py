@@ -12,6 +12,7 @@ import numpy as np
 from fuzz import scalars
 from llamacffi import ctypes_types, ffi
 
+NUMBERS = (ctypes.c_int32, ctypes.c_uint8, ctypes.c_float, ctypes.c_size_t, ctypes.c_uint16)
 COUNTS = (0, 1, 1, 2, 3, 4, 8, 16, 64, 256)
 
 
@@ -53,7 +54,7 @@ def _as_cdata(array: Any, random: Random) -> Any:
 
 
 def _as_numpy(array: Any, random: Random) -> Any:
-    return np.ctypeslib.as_array(array) if len(array) and isinstance(array[0], int | float) else array
+    return np.ctypeslib.as_array(array) if array._type_ in NUMBERS else array
 
 
 def _as_list(array: Any, random: Random) -> Any:

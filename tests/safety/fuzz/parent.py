@@ -56,12 +56,14 @@ class Report:
     deaths: list[str] = field(default_factory=list)
     hangs: list[str] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)  # the last refusal of each function
     counts: Counts = field(default_factory=lambda: collections.defaultdict(collections.Counter))
 
     def add(self, outcome: dict[str, object]) -> None:
         self.seeds += 1
         for name, counts in dict(outcome["counts"]).items():  # type: ignore[call-overload]
             self.counts[name].update(counts)
+        self.reasons |= dict(outcome["reasons"])  # type: ignore[call-overload]
         self.surprises += [f"seed {outcome['seed']}: {one}" for one in outcome["surprises"]]  # type: ignore[attr-defined]
 
     @property
@@ -73,7 +75,8 @@ class Report:
         return not (self.deaths or self.hangs or self.surprises)
 
     def never_worked(self) -> list[str]:
-        return sorted(name for name, counts in self.counts.items() if not counts["returned"])
+        names = sorted(name for name, counts in self.counts.items() if not counts["returned"])
+        return [f"{name}, at last {self.reasons.get(name, 'raised')}" for name in names]
 
     def __str__(self) -> str:
         total = sum(self.counts.values(), collections.Counter())
@@ -105,7 +108,7 @@ def _run_child(plan: Plan, report: Report) -> int:
     """Run one child to its end, however that is; return how many seeds it took."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ended = _started(plan, folder)
+        ended = started(plan, folder)
         outcomes = [json.loads(line) for line in _lines(folder / "outcomes")]
         for outcome in outcomes:
             report.add(outcome)
@@ -119,7 +122,7 @@ def _run_child(plan: Plan, report: Report) -> int:
         return len(outcomes) + 1
 
 
-def _started(plan: Plan, folder: Path) -> subprocess.CompletedProcess[str]:
+def started(plan: Plan, folder: Path) -> subprocess.CompletedProcess[str]:
     paths = [str(TESTS), str(TESTS / "safety"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     numbers = [plan.first, plan.count, plan.calls, plan.threads]
     options = [f"--hang={plan.hang}", f"--skip={plan.skip}", *(["--trace"] if plan.trace else [])]

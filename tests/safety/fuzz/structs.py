@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from fuzz.calls import Actor
 
 BATCH = "llama_batch"
-ITEMS = 64  # behind a pointer in a struct, where no field says how many
+ITEMS = 300  # behind a pointer in a struct
+# Fields that say how many. Nobody can tell how much is behind a pointer in a struct, so they are never too large:
+# docs/safety.md has it among the limits.
+COUNTS = {"size": (0, 1, 10, 275), "n_rows": (0, 1, 1, 2), "n_embd": (0, 32, 32, 31), "n_samplers": (0, 1, 2)}
 
 
 def plain(ctype: Any) -> str:
@@ -59,6 +62,8 @@ def set_field(actor: Actor, made: Any, owner: str, field: str, ctype: Any, is_od
 
 def _field(actor: Actor, made: Any, owner: str, field: str, ctype: Any, is_odd: bool) -> Any:
     random = actor.random
+    if field in COUNTS:
+        return random.choice(COUNTS[field])
     if ctype.kind in ("primitive", "enum"):
         return scalars.odd_number(ctype, random) if is_odd else scalars.number(field, ctype, random)
     if ctype.kind == "function":
