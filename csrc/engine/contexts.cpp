@@ -11,6 +11,7 @@
 #include "checks/ownership.h"
 #include "core/callbacks.h"
 #include "engine/cpus.h"
+#include "engine/states.h"
 #include "engine/threads.h"
 
 namespace llamacffi {
@@ -72,6 +73,7 @@ void set_abort_callback(call *c, llama_context *ctx, ggml_abort_callback callbac
 void end_context(llama_context *ctx) {
     const std::unique_ptr<abort_slot> slot = take_slot(ctx);
     const context_pools pools = take_pools(ctx);
+    forget_stored_states(ctx);
     rename_context(ctx, slot.get());
     llama_free(ctx);
     free_pools(pools);

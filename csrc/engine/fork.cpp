@@ -14,6 +14,7 @@
 #include "core/guard.h"
 #include "engine/contexts.h"
 #include "engine/logs.h"
+#include "engine/states.h"
 #include "engine/threads.h"
 
 namespace llamacffi {
@@ -22,7 +23,7 @@ namespace {
 
 // No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They
 // are taken in this order, which docs/architecture.md tells.
-std::mutex *const all_mutexes[] = {&abort_mutex, &callbacks_mutex};
+std::mutex *const all_mutexes[] = {&abort_mutex, &states_mutex, &callbacks_mutex};
 
 void lock_all() {
     for (std::mutex *one : all_mutexes) one->lock();

@@ -1,15 +1,26 @@
 // See states.h.
 #include "engine/states.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <map>
+#include <new>
 #include <stdexcept>
+#include <unordered_map>
+#include <vector>
 
 #include "engine/logs.h"
 
 namespace llamacffi {
 
+std::mutex states_mutex;
+
 namespace {
+
+// What each context last wrote for each sequence whose state it keeps on the device.
+using stored_states = std::map<llama_seq_id, std::vector<uint8_t>>;
+std::unordered_map<const llama_context *, stored_states> states_of;
 
 // A state begins with a text and its length; upstream makes room for that before it looks whether it is there.
 bool starts_with_text(const uint8_t *src, size_t size) {
@@ -39,6 +50,35 @@ bool is_whole_session(const char *path) {
     return false;
 }
 
+bool is_on_device(llama_state_seq_flags flags) { return flags & LLAMA_STATE_SEQ_FLAGS_ON_DEVICE; }
+
+// Nothing is written where `size` is 0: what the context keeps of the sequence belongs to no state.
+void remember_stored(const llama_context *ctx, llama_seq_id sequence, const uint8_t *state, size_t size) {
+    const std::lock_guard<std::mutex> lock(states_mutex);
+    stored_states &states = states_of[ctx];
+    states.erase(sequence);
+    if (size) states.emplace(sequence, std::vector<uint8_t>(state, state + size));
+}
+
+// A state begins with a magic number and the sequence that it was written of.
+bool is_stored(const llama_context *ctx, const uint8_t *state, size_t size) {
+    llama_seq_id header[2];
+    if (!state || size < sizeof header) return false;
+    std::memcpy(header, state, sizeof header);
+    const std::lock_guard<std::mutex> lock(states_mutex);
+    const auto states = states_of.find(ctx);
+    if (states == states_of.end()) return false;
+    const auto known = states->second.find(header[1]);
+    return known != states->second.end() && std::equal(known->second.begin(), known->second.end(), state, state + size);
+}
+
+// The context allocates its part in a destructor: see here whether there is room for it.
+void require_room_on_device(llama_context *ctx, llama_seq_id sequence, llama_state_seq_flags flags) {
+    const size_t all = llama_state_seq_get_size_ext(ctx, sequence, flags & ~LLAMA_STATE_SEQ_FLAGS_ON_DEVICE);
+    constexpr size_t for_its_tables = 1 << 20;
+    ::operator delete(::operator new(all + for_its_tables));
+}
+
 }  // namespace
 
 // The old names have no length; the buffer that came does.
@@ -60,6 +100,33 @@ size_t state_set_data(call *, llama_context *ctx, const uint8_t *src, size_t siz
 bool state_load_file(call *, llama_context *ctx, const char *path, llama_token *tokens, size_t capacity,
                      size_t *count) {
     return is_whole_session(path) && llama_state_load_file(ctx, path, tokens, capacity, count);
+}
+
+size_t state_seq_get_data_ext(call *, llama_context *ctx, uint8_t *dst, size_t size, llama_seq_id sequence,
+                              llama_state_seq_flags flags) {
+    if (!is_on_device(flags)) return llama_state_seq_get_data_ext(ctx, dst, size, sequence, flags);
+    require_room_on_device(ctx, sequence, flags);
+    remember_stored(ctx, sequence, nullptr, 0);
+    const size_t written = llama_state_seq_get_data_ext(ctx, dst, size, sequence, flags);
+    remember_stored(ctx, sequence, dst, written);
+    return written;
+}
+
+size_t state_seq_set_data_ext(call *, llama_context *ctx, const uint8_t *src, size_t size, llama_seq_id sequence,
+                              llama_state_seq_flags flags) {
+    if (!is_on_device(flags)) return llama_state_seq_set_data_ext(ctx, src, size, sequence, flags);
+    if (!is_stored(ctx, src, size))
+        throw std::invalid_argument(
+            "src is not what llama_state_seq_get_data_ext() last wrote for its sequence in this context, and the "
+            "context keeps no other state of it on the device");
+    if (sequence < 0 || static_cast<uint32_t>(sequence) >= llama_n_seq_max(ctx))
+        throw std::out_of_range("dest_seq_id must be from 0 to llama_n_seq_max(ctx) - 1");
+    return llama_state_seq_set_data_ext(ctx, src, size, sequence, flags);
+}
+
+void forget_stored_states(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(states_mutex);
+    states_of.erase(ctx);
 }
 
 }  // namespace llamacffi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from llamacffi import LlamaAssertionError, LlamaValueError
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
-from support.objects import decode
+from support.objects import context_of, decode
 
 ROOM = 10_000
 
@@ -108,3 +109,96 @@ def test_a_state_that_is_cut_off_is_not_taken_and_the_context_decodes(ctx: Any) 
     state = state_of(ctx)
     taken = {llama.llama_state_set_data(ctx, state[:size], size) for size in range(0, len(state), 41)}
     return taken, decode(ctx)
+
+
+# ---------------------------------------------------------------- states that the context keeps a part of
+
+ON_DEVICE = llama.LLAMA_STATE_SEQ_FLAGS_ON_DEVICE
+
+
+def stored(ctx: Any, room: int = ROOM) -> bytes:
+    """Have the context keep the state of its first sequence; return the part that is handed out."""
+    data = bytearray(room)
+    return bytes(data[: llama.llama_state_seq_get_data_ext(ctx, data, room, 0, ON_DEVICE)])
+
+
+def put_back(ctx: Any, state: bytes, sequence: int = 0) -> int:
+    return int(llama.llama_state_seq_set_data_ext(ctx, state, len(state), sequence, ON_DEVICE))
+
+
+def decoded_twice(model: Any, **fields: Any) -> tuple[Any, bytes]:
+    """Return a context, and the state that it had between two decodes."""
+    ctx = context_of(model, n_seq_max=4, kv_unified=True, **fields)
+    decode(ctx)
+    state = stored(ctx)
+    decode(ctx, (7, 8))
+    return ctx, state
+
+
+@returns((True, True, 2))
+def test_a_state_that_was_kept_is_put_back(model: Any) -> object:
+    ctx, state = decoded_twice(model)
+    taken = put_back(ctx, state) == len(state)
+    also = put_back(ctx, state, sequence=3) == len(state)
+    return taken, also, llama.llama_memory_seq_pos_max(llama.llama_get_memory(ctx), 3)
+
+
+NOT_KEPT: dict[str, Callable[[Any, bytes], bytes]] = {
+    "nothing": lambda ctx, state: b"",
+    "its first number": lambda ctx, state: state[:4],
+    "its beginning": lambda ctx, state: state[:-1],
+    "more than it": lambda ctx, state: state + bytes(4),
+    "another text": lambda ctx, state: state[:-1] + bytes([state[-1] ^ 1]),
+    "another sequence": lambda ctx, state: state[:4] + (1).to_bytes(4, "little") + state[8:],
+    "garbage": lambda ctx, state: bytes(len(state)),
+    "an older state": lambda ctx, state: (stored(ctx), state)[1],
+    "one of another context": lambda ctx, state: another_state(llama.llama_get_model(ctx)),
+    "one that did not fit": lambda ctx, state: (stored(ctx, room=12), state)[1],
+}
+
+
+def another_state(model: Any) -> bytes:
+    ctx = context_of(model)
+    decode(ctx, (9,))
+    return stored(ctx)
+
+
+@pytest.mark.parametrize("name", NOT_KEPT)
+@refused(
+    LlamaValueError, r"llama_state_seq_set_data_ext\(\): src is not what llama_state_seq_get_data_ext\(\) last wrote"
+)
+def test_what_the_context_did_not_keep_is_not_put_back(name: str, model: Any) -> None:
+    """C finds out in a destructor, where an assertion would end the process."""
+    ctx, state = decoded_twice(model)
+    put_back(ctx, NOT_KEPT[name](ctx, state))
+
+
+@pytest.mark.parametrize("sequence", [-1, 4, 256, 2**31 - 1])
+@refused(LlamaValueError, r"llama_state_seq_set_data_ext\(\): dest_seq_id must be from 0 to llama_n_seq_max\(ctx\) - 1")
+def test_a_sequence_that_is_none_takes_no_state_that_was_kept(sequence: int, model: Any) -> None:
+    ctx, state = decoded_twice(model)
+    put_back(ctx, state, sequence)
+
+
+@returns((0, True))
+def test_after_a_refusal_the_context_decodes_and_takes_its_own(model: Any) -> object:
+    ctx, state = decoded_twice(model)
+    with pytest.raises(LlamaValueError):
+        put_back(ctx, state + b"x")
+    return decode(ctx), put_back(ctx, state) == len(state)
+
+
+@returns((20, True))
+def test_a_context_has_kept_nothing_of_one_that_was_freed(model: Any) -> object:
+    """As a rule it gets the same address."""
+    refusals, addresses = 0, set()
+    for _ in range(20):
+        freed, state = decoded_twice(model)
+        llama.llama_free(freed)
+        ctx = context_of(model, n_seq_max=4, kv_unified=True)
+        addresses |= {freed, ctx}
+        with pytest.raises(LlamaValueError, match="src is not what"):
+            put_back(ctx, state)
+        refusals += 1
+        llama.llama_free(ctx)
+    return refusals, len(addresses) < 40
