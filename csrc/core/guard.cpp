@@ -12,6 +12,13 @@
 #include "core/errors.h"
 #include "engine/logs.h"
 
+#ifdef LLAMACFFI_OWN_WAITS
+#include "engine/graph_guard.h"
+#else  // libgomp's threads catch nothing
+static bool (*llamacffi_is_inside_call)();
+static bool llamacffi_graph_catches() { return false; }
+#endif
+
 namespace llamacffi {
 
 LLAMACFFI_THREAD_LOCAL call *current = nullptr;
@@ -56,8 +63,13 @@ void set_exception(const call &c) {
 
 void throw_assertion(const char *message) {
     if (const auto user = user_abort_callback.get(); user.function) user.function(message);
-    if (current) throw assertion_failed{message};
+    if (current || llamacffi_graph_catches()) throw assertion_failed{message};
     std::fprintf(stderr, "%s\n", message);
+}
+
+void catch_assertions() {
+    ggml_set_abort_callback(throw_assertion);
+    llamacffi_is_inside_call = [] { return current != nullptr; };
 }
 
 ggml_abort_callback_t set_abort_message_callback(call *c, ggml_abort_callback_t callback) {

@@ -2,8 +2,9 @@
 //
 // `running` stands around each call of a C function. What C++ throws becomes a Python exception that begins with
 // the function's name and ends with what llama.cpp logged during the call. A failed GGML_ASSERT calls
-// `throw_assertion` before it aborts: on a thread that is inside a call it throws, and so ends up here as well; on any
-// other thread (a worker of the compute pool) nothing can catch it, and the process ends as it would without us.
+// `throw_assertion` before it aborts: on a thread that is inside a call it throws, and so ends up here as well; the
+// same holds for the workers of a graph that such a thread computes (engine/graph_guard.h). On any other thread nothing
+// can catch it, and the process ends as it would without us.
 #pragma once
 
 #include <Python.h>
@@ -15,7 +16,10 @@
 
 namespace llamacffi {
 
-// llama.cpp's hook for failed assertions, and the one of the user, which it asks first.
+// Become llama.cpp's hook for failed assertions, for good.
+void catch_assertions();
+
+// The hook, and the one of the user, which it asks first.
 void throw_assertion(const char *message);
 ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t callback);
 

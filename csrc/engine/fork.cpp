@@ -79,7 +79,7 @@ bool register_at_fork() {
 
 void take_over() {
     llama_log_set(log_sink, nullptr);
-    ggml_set_abort_callback(throw_assertion);
+    catch_assertions();
 #ifndef _WIN32
     pthread_atfork(lock_all, unlock_all, unlock_all);
 #endif

@@ -1,20 +1,28 @@
-/* Compiled in the place of llama.cpp's ggml-cpu.c, which it includes unchanged: ggml's two waits, made to give way.
+/* Compiled in the place of llama.cpp's ggml-cpu.c, which it includes unchanged: ggml's two waits, made to give way, and
+ * the two functions that compute graphs, made to survive what is thrown in them.
  *
  * Upstream's threads wait for each other (`ggml_barrier`) and for work (the poll of a thread pool) by spinning alone.
  * That is good where every thread has a core to itself; where it has none, a thread that spins keeps the core from the
  * very thread it waits for. Here a wait spins a little, yields a little, and then sleeps until it is woken.
  *
- * The macros below take upstream's definitions of these two functions out of the way, by the first word of their
- * parameter (`struct`), and leave the calls alone; behind the #include stand our own. csrc/CMakeLists.txt looks at
+ * A failed assertion throws (core/guard.cpp), and a thread that has left its graph would be waited for in vain. So a
+ * graph can be abandoned: graph_guard.h tells how.
+ *
+ * The macros below take upstream's definitions of these functions out of the way, by the first word of their
+ * parameters (`struct`), and leave the calls alone; behind the #include stand our own. csrc/CMakeLists.txt looks at
  * upstream's text first, and stops the build with a sentence where this would not fit any more.
  */
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ggml-cpu.h"
+#include "graph_guard.h"
+
 struct ggml_threadpool;
 struct ggml_compute_state;
 
 void ggml_barrier(struct ggml_threadpool *pool);
+enum ggml_status ggml_graph_compute_of_upstream(struct ggml_cgraph *graph, struct ggml_cplan *plan);
 static inline bool ggml_graph_compute_poll_for_work(struct ggml_compute_state *state);
 
 /* `NAME(struct …)` becomes `NAME_of_upstream(struct …)`, and `NAME(anything else)` stays. These must be macros: they
@@ -23,14 +31,23 @@ static inline bool ggml_graph_compute_poll_for_work(struct ggml_compute_state *s
 #define LLAMACFFI_CHOOSE(...) LLAMACFFI_SECOND(__VA_ARGS__)
 #define LLAMACFFI_BARRIER_struct , ggml_barrier_of_upstream,
 #define LLAMACFFI_POLL_struct , ggml_graph_compute_poll_for_work_of_upstream,
+#define LLAMACFFI_COMPUTE_struct , ggml_graph_compute_of_upstream,
 #define ggml_barrier(...) LLAMACFFI_CHOOSE(LLAMACFFI_BARRIER_##__VA_ARGS__, ggml_barrier, )(__VA_ARGS__)
 #define ggml_graph_compute_poll_for_work(...) \
     LLAMACFFI_CHOOSE(LLAMACFFI_POLL_##__VA_ARGS__, ggml_graph_compute_poll_for_work, )(__VA_ARGS__)
+#define ggml_graph_compute(graph, plan) LLAMACFFI_CHOOSE(LLAMACFFI_COMPUTE_##graph, ggml_graph_compute, )(graph, plan)
+
+/* The function of a worker is called through its address alone, so `NAME(` declares or defines it. */
+#define ggml_graph_compute_secondary_thread(...)   \
+    (ggml_graph_compute_secondary_thread)(void *); \
+    static thread_ret_t ggml_graph_compute_secondary_thread_of_upstream(__VA_ARGS__)
 
 #include LLAMACFFI_GGML_CPU_C
 
 #undef ggml_barrier
 #undef ggml_graph_compute_poll_for_work
+#undef ggml_graph_compute
+#undef ggml_graph_compute_secondary_thread
 
 /* ---------------------------------------------------------------- asleep until woken */
 
@@ -60,6 +77,10 @@ static struct bed beds[N_BEDS] = {
 #endif
 
 static struct bed *bed_of(const struct ggml_threadpool *pool) { return &beds[((uintptr_t)pool >> 6) % N_BEDS]; }
+
+/* This bit of a pool's count of passed barriers says that its graph is abandoned: whoever looks at the count sees it. A
+ * thread sets it that will not come to the graph's next barrier, so nobody passes that one meanwhile. */
+enum { ABANDONED = INT_MIN };
 
 static bool has_passed(struct ggml_threadpool *pool, int passed) {
     return atomic_load_explicit(&pool->n_barrier_passed, memory_order_acquire) != passed;
@@ -147,17 +168,24 @@ static bool passes_while_yielding(struct ggml_threadpool *pool, int passed) {
     return has_passed(pool, passed);
 }
 
+/* Not a later graph, where this thread was slow to leave the last barrier of one that went well. */
+static bool has_been_abandoned(struct ggml_threadpool *pool, int passed) {
+    return atomic_load_explicit(&pool->n_barrier_passed, memory_order_relaxed) == (passed | ABANDONED);
+}
+
 void ggml_barrier(struct ggml_threadpool *pool) {
     const int n_threads = atomic_load_explicit(&pool->n_graph, memory_order_relaxed) & GGML_THREADPOOL_N_THREADS_MASK;
     if (n_threads == 1) return;
     const int passed = atomic_load_explicit(&pool->n_barrier_passed, memory_order_relaxed);
+    if (passed < 0) llamacffi_leave_graph();
     if (atomic_fetch_add_explicit(&pool->n_barrier, 1, memory_order_seq_cst) == n_threads - 1) {
         atomic_store_explicit(&pool->n_barrier, 0, memory_order_relaxed);
-        atomic_fetch_add_explicit(&pool->n_barrier_passed, 1, memory_order_seq_cst);
+        atomic_store_explicit(&pool->n_barrier_passed, passed == INT_MAX ? 0 : passed + 1, memory_order_seq_cst);
         wake_sleepers(pool);
         return;
     }
     if (!passes_while_spinning(pool, passed) && !passes_while_yielding(pool, passed)) sleep_until_passed(pool, passed);
+    if (has_been_abandoned(pool, passed)) llamacffi_leave_graph();
 }
 
 /* A worker with nothing to do: it spins for as long as its pool's poll level says, giving way to whoever wants the
@@ -170,6 +198,70 @@ static inline bool ggml_graph_compute_poll_for_work(struct ggml_compute_state *s
         ggml_thread_cpu_relax();
     }
     return state->pending;
+}
+
+/* ---------------------------------------------------------------- graphs that may fail */
+
+/* Begins with the plan, whose address upstream hands to all threads. */
+struct llamacffi_graph {
+    struct ggml_cplan plan;
+    struct ggml_cgraph *graph;
+    bool owns_pool;
+    struct llamacffi_failures *failures;
+    int graphs_before; /* of the pool */
+    enum ggml_status status;
+};
+
+void llamacffi_compute(struct llamacffi_graph *graph, struct llamacffi_failures *failures) {
+    graph->failures = failures;
+    graph->graphs_before = atomic_load_explicit(&graph->plan.threadpool->n_graph, memory_order_relaxed);
+    graph->status = ggml_graph_compute_of_upstream(graph->graph, &graph->plan);
+}
+
+/* Upstream would not free a pool of its own that it throws past, so it gets one from here. */
+enum ggml_status ggml_graph_compute(struct ggml_cgraph *cgraph, struct ggml_cplan *plan) {
+    if (!plan || plan->n_threads < 1) return ggml_graph_compute_of_upstream(cgraph, plan); /* which refuses it */
+    struct llamacffi_graph graph = {.plan = *plan, .graph = cgraph, .owns_pool = !plan->threadpool};
+    if (graph.owns_pool) {
+        struct ggml_threadpool_params params = ggml_threadpool_params_default(plan->n_threads);
+        graph.plan.threadpool = ggml_threadpool_new(&params);
+    }
+    llamacffi_guard_graph(&graph);
+    if (graph.owns_pool) ggml_threadpool_free(graph.plan.threadpool);
+    return graph.status;
+}
+
+void llamacffi_work(void *worker) { ggml_graph_compute_secondary_thread_of_upstream(worker); }
+
+static thread_ret_t ggml_graph_compute_secondary_thread(void *worker) {
+    while (!llamacffi_guard_worker(worker)) continue;
+    return 0;
+}
+
+static struct llamacffi_graph *graph_of(const void *worker) {
+    return (struct llamacffi_graph *)((const struct ggml_compute_state *)worker)->threadpool->cplan;
+}
+
+struct llamacffi_failures *llamacffi_failures_of(const void *worker) { return graph_of(worker)->failures; }
+
+void llamacffi_abandon(struct llamacffi_graph *graph) {
+    atomic_fetch_or_explicit(&graph->plan.threadpool->n_barrier_passed, ABANDONED, memory_order_seq_cst);
+    wake_sleepers(graph->plan.threadpool);
+}
+
+void llamacffi_abandon_of(const void *worker) { llamacffi_abandon(graph_of(worker)); }
+
+int llamacffi_workers_of(const struct llamacffi_graph *graph) {
+    const int graphs = atomic_load_explicit(&graph->plan.threadpool->n_graph, memory_order_relaxed);
+    return graphs == graph->graphs_before ? 0 : (graphs & GGML_THREADPOOL_N_THREADS_MASK) - 1;
+}
+
+void llamacffi_clear_abandoned(struct llamacffi_graph *graph) {
+    struct ggml_threadpool *pool = graph->plan.threadpool;
+    atomic_store_explicit(&pool->n_barrier, 0, memory_order_relaxed);
+    atomic_fetch_and_explicit(&pool->n_barrier_passed, ~ABANDONED, memory_order_seq_cst);
+    clear_numa_thread_affinity();
+    if (graph->owns_pool) ggml_threadpool_free(pool);
 }
 
 /* ---------------------------------------------------------------- fork */

@@ -1,4 +1,4 @@
-"""The four kinds of GGUF file that the tests load, all made from the tiny model or with the `gguf` package."""
+"""The kinds of GGUF file that the tests load, all made from the tiny model or with the `gguf` package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from support import tiny_model
+from support import learned_positions, tiny_model
 
 CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
 ALIGNMENT = 32
@@ -70,6 +70,7 @@ KINDS = {
     "vocabulary": write_vocabulary,
     "template": write_model_with_template,
     "adapter": write_adapter,
+    "learned positions": learned_positions.write,
 }
 
 
