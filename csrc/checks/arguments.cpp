@@ -12,23 +12,6 @@ namespace llamacffi {
 
 namespace {
 
-// How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
-// SIZE_MAX.
-size_t items_behind(PyObject *objects, const void *memory, int depth = 4) {
-    size_t found = SIZE_MAX;
-    if (metatype(objects) == array_type && memory_of(objects) == memory)
-        return static_cast<size_t>(PyObject_Size(objects));
-    if (depth && PyTuple_Check(objects)) {
-        for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
-            found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);
-    }
-    if (!depth || !PyDict_Check(objects)) return found;
-    PyObject *key, *value;
-    for (Py_ssize_t at = 0; found == SIZE_MAX && PyDict_Next(objects, &at, &key, &value);)
-        found = items_behind(value, memory, depth - 1);
-    return found;
-}
-
 const llama_sampler_i *interface_of_chains() {
     llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
     const llama_sampler_i *interface = chain->iface;

@@ -1,12 +1,12 @@
 // Batches: which ones `llama_batch_init` made, how much they hold, and what a decode may read of them.
 //
-// A batch is a struct that the caller holds, so what tells one from another is the memory behind it: its `pos`
-// array, which `llama_batch_init` always allocates and `llama_batch_get_one` never has. The functions are named in
-// bindgen/policy.toml, and declared in the generated tables.
+// A batch is a struct that the caller holds, and may put arrays of its own into. What tells one from another is the
+// memory that `llama_batch_init` gave it. The functions are named in bindgen/policy.toml, and declared in the generated
+// tables.
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
@@ -15,20 +15,35 @@ namespace llamacffi {
 
 namespace {
 
-struct batch_size {
+struct made_batch {
+    llama_batch original;
     int32_t n_tokens, embd, n_seq_max;
+    std::vector<llama_seq_id *> seq_ids;
 };
 
-std::unordered_map<const void *, batch_size> batches;  // by `pos`; touched with the GIL held
+std::unordered_map<const void *, made_batch> batches;  // by `pos`; touched with the GIL held
 
-bool refuse_batch(const call &c, const parameter_row &row, const llama_batch &batch, size_t holds) {
-    return refuse_value(c, row,
-                        "has n_tokens = " + std::to_string(batch.n_tokens) + ", but holds " + std::to_string(holds));
+bool is_of(const made_batch &made, const llama_batch &batch) {
+    const llama_batch &own = made.original;
+    return batch.pos == own.pos || batch.n_seq_id == own.n_seq_id || batch.seq_id == own.seq_id ||
+           batch.logits == own.logits || (own.token && batch.token == own.token) ||
+           (own.embd && batch.embd == own.embd);
+}
+
+// The batch that it was made as, whichever members were put into it since; `end()` where it was not made here.
+auto find_made(const llama_batch &batch) {
+    auto found = batches.find(batch.pos);
+    if (found != batches.end()) return found;
+    return std::find_if(batches.begin(), batches.end(), [&](const auto &one) { return is_of(one.second, batch); });
+}
+
+const llama_batch &batch_in(const call &c, unsigned position) {
+    return *static_cast<const llama_batch *>(c.memory[position]);
 }
 
 // How many tokens the buffer has that a `llama_batch_get_one` batch was made of, or SIZE_MAX.
 size_t tokens_behind(PyObject *given, const llama_batch &batch) {
-    PyObject *kept = PyObject_GetAttrString(given, "_buffers");
+    PyObject *kept = attribute(given, "_buffers");
     Py_buffer view;
     size_t size = SIZE_MAX;
     if (kept && PyObject_CheckBuffer(kept) && metatype(kept) != pointer_type &&
@@ -39,6 +54,49 @@ size_t tokens_behind(PyObject *given, const llama_batch &batch) {
     Py_XDECREF(kept);
     PyErr_Clear();
     return size;
+}
+
+// One array of a batch: where it is, where it was when the batch was made, and how many items that has.
+struct member {
+    const char *name;
+    const void *now, *original;
+    size_t made, wanted;
+};
+
+bool check_member(const call &c, const parameter_row &row, PyObject *objects, const member &one) {
+    if (!one.now) return true;
+    const size_t holds = one.now == one.original ? one.made : objects ? items_behind(objects, one.now) : SIZE_MAX;
+    if (one.wanted <= holds) return true;
+    return refuse_value(c, row,
+                        std::string("needs ") + std::to_string(one.wanted) + " items in " + one.name +
+                            " for its n_tokens, but that holds " + std::to_string(holds));
+}
+
+// Behind each array as many items as C reads: in what `llama_batch_init` gave, and in arrays of the caller's.
+bool check_members(const call &c, const parameter_row &row, PyObject *given, const llama_context *ctx,
+                   const llama_batch &batch, const made_batch *made) {
+    static const made_batch none{};
+    const made_batch &own = made ? *made : none;
+    const size_t n = static_cast<size_t>(batch.n_tokens), has = static_cast<size_t>(own.n_tokens);
+    const size_t width = batch.embd ? static_cast<size_t>(llama_model_n_embd_inp(llama_get_model(ctx))) : 1;
+    const member members[] = {
+        {"token", batch.token, own.original.token, has, n},
+        {"embd", batch.embd, own.original.embd, has * static_cast<size_t>(own.embd), n * width},
+        {"pos", batch.pos, own.original.pos, has, n},
+        {"n_seq_id", batch.n_seq_id, own.original.n_seq_id, has, n},
+        {"seq_id", batch.seq_id, own.original.seq_id, has, n},
+        {"logits", batch.logits, own.original.logits, has, n},
+    };
+    PyObject *objects = metatype(given) == struct_type ? attribute(given, "_objects") : nullptr;
+    const bool good = std::all_of(std::begin(members), std::end(members),
+                                  [&](const member &one) { return check_member(c, row, objects, one); });
+    Py_XDECREF(objects);
+    return good;
+}
+
+bool refuse_batch(const call &c, const parameter_row &row, const llama_batch &batch, size_t holds) {
+    return refuse_value(c, row,
+                        "has n_tokens = " + std::to_string(batch.n_tokens) + ", but holds " + std::to_string(holds));
 }
 
 // Whether the caller has put arrays of its own into the struct.
@@ -56,7 +114,7 @@ bool refuse_at(const call &c, const parameter_row &row, const char *field, int32
 
 // Sequence ids and positions in range, and behind every pointer what C reads there.
 bool check_sequences(const call &c, const parameter_row &row, const llama_context *ctx, const llama_batch &batch,
-                     const batch_size *made) {
+                     const made_batch *made) {
     const int32_t n_seq_max = static_cast<int32_t>(llama_n_seq_max(ctx));
     if (batch.n_seq_id && !batch.seq_id) return refuse_value(c, row, "has n_seq_id but no seq_id");
     for (int32_t i = 0; i < batch.n_tokens; ++i) {
@@ -77,16 +135,17 @@ bool check_sequences(const call &c, const parameter_row &row, const llama_contex
 
 // Embeddings as wide as the model's, and positions as many as its RoPE reads.
 bool check_embeddings(const call &c, const parameter_row &row, const llama_context *ctx, const llama_batch &batch,
-                      const batch_size *made) {
-    if (!batch.embd || !made || !made->embd) return true;
+                      const made_batch *made) {
+    if (!batch.embd || !made) return true;
     const llama_model *model = llama_get_model(ctx);
     const int32_t wanted = llama_model_n_embd_inp(model);
-    if (made->embd != wanted)
+    if (batch.embd == made->original.embd && made->embd != wanted)
         return refuse_value(c, row,
                             "holds embeddings of " + std::to_string(made->embd) + " numbers, where the model has " +
                                 std::to_string(wanted));
     const llama_rope_type rope = llama_model_rope_type(model);
-    if (rope != LLAMA_ROPE_TYPE_MROPE && rope != LLAMA_ROPE_TYPE_IMROPE) return true;
+    const bool several = rope == LLAMA_ROPE_TYPE_MROPE || rope == LLAMA_ROPE_TYPE_IMROPE;
+    if (!several || batch.pos != made->original.pos) return true;
     return refuse_value(
         c, row, "has one position a token, where embeddings of this model have four: set pos to an array of them");
 }
@@ -97,36 +156,41 @@ bool check_embeddings(const call &c, const parameter_row &row, const llama_conte
 bool check_batch(call &c, unsigned position) {
     const parameter_row &row = c.parameters()[position];
     PyObject *given = c.arguments[position];
-    if (metatype(given) != struct_type) return true;  // cdata: what the caller builds there is the caller's
-    llama_batch batch;
-    std::memcpy(&batch, memory_of(given), sizeof batch);
+    const llama_batch &batch = batch_in(c, position);
     if (batch.n_tokens <= 0) return true;  // C says so itself
     if (!batch.token && !batch.embd) return refuse_value(c, row, "has neither token nor embd");
-    auto known = batches.find(batch.pos);
-    if (batch.pos && known == batches.end() && !refers_to_objects(given))
+    const auto known = find_made(batch);
+    const made_batch *made = known == batches.end() ? nullptr : &known->second;
+    if (batch.pos && !made && metatype(given) == struct_type && !refers_to_objects(given))
         return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
-    const batch_size *made = known == batches.end() ? nullptr : &known->second;
     const size_t holds = made ? static_cast<size_t>(made->n_tokens) : tokens_behind(given, batch);
-    if (static_cast<size_t>(batch.n_tokens) > holds) return refuse_batch(c, row, batch, holds);
+    if (!refers_to_objects(given) && static_cast<size_t>(batch.n_tokens) > holds)
+        return refuse_batch(c, row, batch, holds);
     const auto *ctx = static_cast<const llama_context *>(c.addresses[c.function.computes]);
-    return check_embeddings(c, row, ctx, batch, made) && check_sequences(c, row, ctx, batch, made);
+    return check_embeddings(c, row, ctx, batch, made) && check_members(c, row, given, ctx, batch, made) &&
+           check_sequences(c, row, ctx, batch, made);
 }
 
-// Before llama_batch_free: only what llama_batch_init made, and only once.
+// Before llama_batch_free: only what llama_batch_init made, and only once. What it made is freed, not what the caller
+// has put in its place.
 bool check_own_batch(call &c, unsigned position) {
-    const parameter_row &row = c.parameters()[position];
-    PyObject *given = c.arguments[position];
-    if (metatype(given) != struct_type) return true;
-    llama_batch batch;
-    std::memcpy(&batch, memory_of(given), sizeof batch);
+    llama_batch &batch = *static_cast<llama_batch *>(const_cast<void *>(c.memory[position]));
     if (!batch.pos && !batch.token && !batch.embd) return true;  // nothing to free
-    if (batches.erase(batch.pos)) return true;
-    return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
+    const auto found = find_made(batch);
+    if (found == batches.end())
+        return refuse_value(c, c.parameters()[position], "was not made by llama_batch_init(), or is freed already");
+    batch = found->second.original;
+    std::copy(found->second.seq_ids.begin(), found->second.seq_ids.end(), batch.seq_id);
+    batches.erase(found);
+    return true;
 }
 
 void remember_batch(call &c, const void *result) {
     const auto &batch = *static_cast<const llama_batch *>(result);
-    if (batch.pos) batches[batch.pos] = {int32_t(c.numbers[0]), int32_t(c.numbers[1]), int32_t(c.numbers[2])};
+    if (!batch.pos) return;
+    const int32_t n_tokens = static_cast<int32_t>(c.numbers[0]);
+    batches[batch.pos] = {batch, n_tokens, static_cast<int32_t>(c.numbers[1]), static_cast<int32_t>(c.numbers[2]),
+                          std::vector<llama_seq_id *>(batch.seq_id, batch.seq_id + n_tokens)};
 }
 
 }  // namespace llamacffi

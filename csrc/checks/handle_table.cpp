@@ -109,8 +109,8 @@ bool judge_handle(const call &c, const parameter_row &row, const void *address) 
     if (known->kind != row.handle) {
         // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own
         // check.
-        const bool used_again = known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler &&
-                                row.handle != kind_of_FILE;
+        const bool used_again =
+            known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler && row.handle != kind_of_FILE;
         return used_again || refuse_kind(c, row, described(*known));
     }
     if (known->life == life::FREED) return refuse_freed(c, row, *known);

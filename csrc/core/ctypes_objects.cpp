@@ -109,4 +109,19 @@ bool lazy_type::ask(const char *name) {
     return true;
 }
 
+size_t items_behind(PyObject *objects, const void *memory, int depth) {
+    size_t found = SIZE_MAX;
+    if (metatype(objects) == array_type && memory_of(objects) == memory)
+        return static_cast<size_t>(PyObject_Size(objects));
+    if (depth && PyTuple_Check(objects)) {
+        for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
+            found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);
+    }
+    if (!depth || !PyDict_Check(objects)) return found;
+    PyObject *key, *value;
+    for (Py_ssize_t at = 0; found == SIZE_MAX && PyDict_Next(objects, &at, &key, &value);)
+        found = items_behind(value, memory, depth - 1);
+    return found;
+}
+
 }  // namespace llamacffi

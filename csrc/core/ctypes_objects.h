@@ -39,6 +39,10 @@ PyObject *type_named(const char *name);
 // An attribute, or nullptr without an exception.
 PyObject *attribute(PyObject *object, const char *name);
 
+// How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
+// SIZE_MAX.
+size_t items_behind(PyObject *objects, const void *memory, int depth = 4);
+
 // A ctypes type that is asked for once and then made without Python code: `make` is an instance with zeroed memory.
 struct lazy_type {
     PyObject *type = nullptr;

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import LlamaAssertionError, LlamaValueError, ffi, lib
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
 from support.objects import batch_of_one, context_of, decode, ints
@@ -210,9 +212,76 @@ def test_a_batch_ext_takes_no_embeddings_that_are_null(ctx: Any) -> int:
     return int(llama.llama_batch_ext_add_embd(batch, 0, llama.llama_embd(None, 1, Shape().width)))
 
 
-@returns(0)
-def test_a_context_of_one_sequence_decodes_whatever_sequence_a_batch_ext_names(model: Any, ctx: Any) -> int:
-    """Such a context has one stream for the 256 sequences that llama.cpp knows, so nothing is out of range."""
+@refused(LlamaValueError, r"llama_process\(\): batch .+ was made for another context")
+def test_a_context_does_not_process_what_was_made_for_another(model: Any, ctx: Any) -> None:
     batch = llama.llama_batch_ext_init(context_of(model, n_seq_max=64))
     llama.llama_batch_ext_add_token(batch, 60, 5)
-    return int(llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_DECODE, batch))
+    llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_DECODE, batch)
+
+
+# ---------------------------------------------------------------- members that the caller has put in
+
+SWAPPED: dict[str, Callable[[Any], object]] = {
+    "token": lambda batch: setattr(batch, "token", ints(5, 6)),
+    "pos": lambda batch: setattr(batch, "pos", ints(0, 1)),
+    "n_seq_id": lambda batch: setattr(batch, "n_seq_id", ints(1, 1)),
+    "logits": lambda batch: setattr(batch, "logits", (ctypes.c_int8 * 2)(0, 1)),
+    "seq_id[0]": lambda batch: batch.seq_id.__setitem__(0, ints(0)),
+}
+
+
+@pytest.mark.parametrize("member", SWAPPED)
+@returns((0, None))
+def test_a_batch_decodes_and_is_freed_whatever_was_put_into_it(member: str, ctx: Any) -> object:
+    """What `llama_batch_init` allocated is freed, not the array that ctypes owns."""
+    batch = batch_of_one()
+    SWAPPED[member](batch)
+    return llama.llama_decode(ctx, batch), llama.llama_batch_free(batch)
+
+
+@refused(LlamaValueError, r"llama_batch_free\(\): batch .+ was not made by llama_batch_init\(\), or is freed already")
+def test_a_batch_is_not_freed_twice_after_a_member_was_swapped() -> None:
+    batch = batch_of_one()
+    batch.token = ints(5, 6)
+    llama.llama_batch_free(batch)
+    llama.llama_batch_free(batch)
+
+
+@pytest.mark.parametrize("member", ["token", "pos", "n_seq_id", "logits"])
+@refused(LlamaValueError, lambda member: rf"llama_decode\(\): batch .+ needs 3 items in {member} .+ but that holds 2")
+def test_an_array_of_the_caller_s_is_long_enough(member: str, ctx: Any) -> None:
+    batch = batch_of_one()
+    batch.n_tokens = 3
+    for i in range(3):
+        batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = 5, i, 1, 0, 0
+    SWAPPED[member](batch)
+    llama.llama_decode(ctx, batch)
+
+
+@returns((0, None))
+def test_a_batch_of_cdata_decodes_and_is_freed(ctx: Any) -> object:
+    holder = cdata_batch()
+    batch = holder[0]
+    return lib.llama_decode(ffi.cast("struct llama_context *", ctx), batch), lib.llama_batch_free(batch)
+
+
+@refused(LlamaValueError, r"llama_batch_free\(\): batch .+ was not made by llama_batch_init\(\), or is freed already")
+def test_a_batch_of_cdata_is_not_freed_twice() -> None:
+    holder = cdata_batch()
+    batch = holder[0]
+    lib.llama_batch_free(batch)
+    lib.llama_batch_free(batch)
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ has n_tokens = 9, but holds 8")
+def test_a_batch_of_cdata_has_no_more_tokens_than_it_has_room_for(ctx: Any) -> None:
+    holder = cdata_batch()
+    batch = holder[0]
+    batch.n_tokens = 9
+    lib.llama_decode(ffi.cast("struct llama_context *", ctx), batch)
+
+
+def cdata_batch() -> Any:
+    """Make a batch of one token, as cffi's struct."""
+    seen = ffi.from_buffer("struct llama_batch *", batch_of_one())
+    return ffi.new("struct llama_batch *", seen[0])
