@@ -45,6 +45,7 @@ def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path
     tables = function_table.Tables(header, rules)
     (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
     (output / "function_table.h").write_text(tables.text(), encoding="utf-8")
+    (output / "formulas.cpp").write_text(tables.formula_text(), encoding="utf-8")
     (output / "llama_cpp.pyi").write_text(stubs.stub(header, rules), encoding="utf-8")
     (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")
 

@@ -31,6 +31,17 @@ class Types:
         self._names = {node.type: name for name, node in self._typedefs.items() if isinstance(node, c_ast.TypeDecl)}
         self.structs = [struct for struct in _structs(nodes) if struct.decls]
         self.complete = {self.name(struct) for struct in self.structs}
+        self._declared = {self.name(struct): struct.decls for struct in self.structs}
+        self._enums = {node.name: node for node in _found(nodes, c_ast.Enum) if node.values}
+
+    def declared(self, struct: str) -> list[c_ast.Decl]:
+        """The fields of a struct that the headers define; none of any other."""
+        return list(self._declared.get(struct, ()))
+
+    def enumerators(self, enum: str) -> list[str]:
+        """The names that the headers give an enum's values; `enum` is spelled as in C."""
+        found = self._enums.get(enum.removeprefix("enum ")) or self.resolve(self._typedefs[enum])
+        return [one.name for one in found.values.enumerators]
 
     def text(self, node: c_ast.Node) -> str:
         return " ".join(self._generator.visit(node).replace(" restrict ", " ").split())
@@ -45,6 +56,10 @@ class Types:
     def struct(self, name: str) -> c_ast.Struct | None:
         """Return the struct of that name, if the headers define it."""
         return next((one for one in self.structs if self.name(one) == name), None)
+
+    def spelled(self, struct: str) -> str:
+        """How C spells the type of a struct."""
+        return struct if struct in self._typedefs else f"struct {struct}"
 
     def resolve(self, node: c_ast.Node) -> c_ast.Node:
         """Follow typedefs to a pointer, a function, a struct, an enum or a primitive type."""
@@ -92,7 +107,7 @@ class Types:
 
     def _struct_pointer(self, struct: c_ast.Struct, const: bool) -> Kind:
         name = self.name(struct)
-        spelled = name if name in self._typedefs else f"struct {name}"
+        spelled = self.spelled(name)
         if name in self._handles_with_fields:
             return Kind("OBJECT", spelled, const, name)
         if name in self.complete:
@@ -164,15 +179,16 @@ def _pointer_name(inner: Kind) -> str:
 
 
 def _structs(nodes: list[c_ast.Node]) -> list[c_ast.Struct]:
-    class Collector(c_ast.NodeVisitor):
-        def __init__(self) -> None:
-            self.found: list[c_ast.Struct] = []
+    return _found(nodes, c_ast.Struct)
 
-        def visit_Struct(self, node: c_ast.Struct) -> None:
-            self.found.append(node)
-            self.generic_visit(node)
 
-    collector = Collector()
-    for node in nodes:
-        collector.visit(node)
-    return collector.found
+def _found(nodes: list[c_ast.Node], kind: type[c_ast.Node]) -> list[c_ast.Node]:
+    """All nodes of a kind, the inner ones behind those that they stand in."""
+    found: list[c_ast.Node] = []
+    open_nodes = [*reversed(nodes)]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, kind):
+            found.append(node)
+        open_nodes += [child for _, child in reversed(node.children())]
+    return found

@@ -7,15 +7,16 @@ csrc/ searches them at compile time; names in the rules have become positions.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from pycparser import c_ast
 
-from bindgen import policy, trim_header
+from bindgen import formulas, memory_rules, policy, trim_header
 from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
+from bindgen.place_tables import PlaceTables
+from bindgen.value_tables import NOWHERE, ValueTables, are_constant, limit_cells, string, table, true, type_cells
 
-NOWHERE = -1  # in the place of a position
 ONE_ITEM = -1  # in the place of a length's position
 CHECKS = 2  # as many has a function at the most
 
@@ -31,9 +32,11 @@ class Tables:
         self.parameters: list[str] = []
         self.bounds: list[str] = []
         self.strings: list[str] = []
-        self.reads: list[str] = []
-        self.places: list[str] = []
+        self.formulas: list[str] = []
+        self.compiled: list[str] = []
         self.functions: list[str] = []
+        self.values = ValueTables(header, self.types, rules, self.tracked)
+        self.places = PlaceTables(self.types, rules, self.values)
         self.named: dict[str, set[str]] = {"check": set(), "after": set()}
         for node in sorted(header.functions, key=lambda node: str(node.name)):
             if not is_variadic(node):
@@ -42,101 +45,86 @@ class Tables:
     def _add(self, node: c_ast.Decl) -> None:
         rules = self.policy.of(node.name)
         names = parameter_names(node)
-        starts = tuple(map(len, (self.parameters, self.bounds, self.strings, self.reads, self.places)))
+        starts = tuple(
+            map(len, (self.parameters, self.bounds, self.strings, self.places.reads, self.places.places, self.formulas))
+        )
         kinds = [self.types.kind(parameter.type) for parameter in parameters(node)]
         for parameter, name, kind in zip(parameters(node), names, kinds, strict=True):
             self.parameters.append(self._parameter(node, parameter, name, kind, rules))
-        for pointer, length in rules.bounds.items():
-            if pointer in names:
-                null = _true(pointer in rules.nullable)
-                count = ONE_ITEM if length == 1 else names.index(str(length))
-                self.bounds.append(f"  {{{names.index(pointer)}, {count}, {null}}},\n")
+        self._add_bounds(node, names, kinds, rules)
         for pointer, length in rules.strings.items():
             position = names.index(pointer)
             each = self._pointers_in(kinds[position])
             self.strings.append(f"  {{{position}, {names.index(length)}, {each}}},\n")
-        for read in rules.reads:
-            self.reads += self._read(names, kinds, read)
-        for position, kind in enumerate(kinds):
-            self.places += self._places(position, kind, names, rules)
+        self.places.add(names, kinds, rules)
         self.functions.append(self._function(node, names, rules, starts))
 
-    def _read(self, names: list[str], kinds: list[Kind], read: str) -> Iterator[str]:
-        name, _, field = read.partition(".")
-        if name in names:
-            position = names.index(name)
-            offset = f"offsetof({kinds[position].item}, {field})" if field else "itself"
-            if kinds[position].name == "POINTERS":
-                offset = "all_items"
-            yield f"  {{{position}, {offset}}},\n"
+    def _add_bounds(self, node: c_ast.Decl, names: list[str], kinds: list[Kind], rules: policy.Rules) -> None:
+        for number, limits in rules.limits.items():
+            if number in names and not are_constant(limits):
+                self._add_formula("RANGE", node, number, rules, limits)
+        for pointer, length in self._bounds(node, names, kinds, rules).items():
+            null = true(pointer in rules.nullable)
+            if length == 1 or length in names:
+                count = ONE_ITEM if length == 1 else names.index(str(length))
+                self.bounds.append(f"  {{{names.index(pointer)}, {count}, {null}}},\n")
+            else:
+                self._add_formula("LENGTH", node, pointer, rules, (0, length))
+        if rules.allocates:
+            self._add_formula("MEMORY", node, names[0], rules, (0, rules.allocates))
 
-    def _places(self, position: int, kind: Kind, names: list[str], rules: policy.Rules) -> Iterator[str]:
-        """Say where an argument that is no handle has some: an array of them, or fields of a struct."""
-        if kind.name == "POINTERS" and kind.python == "c_void_p":
-            length = rules.bounds.get(names[position])
-            if (handle := self._handle_behind(kind)) and isinstance(length, str):
-                count = names.index(length)
-                yield _place(position, handle, "COUNTED", "itself", str(count), ("void *", "0", "0"), "")
-        elif kind.name in ("VALUE", "STRUCT"):
-            yield from self._places_in_struct(position, kind)
+    def _bounds(
+        self, node: c_ast.Decl, names: list[str], kinds: list[Kind], rules: policy.Rules
+    ) -> dict[str, formulas.Value]:
+        """What the policy says, and one struct behind each pointer to a struct of which it says nothing."""
+        said = {pointer: length for pointer, length in rules.bounds.items() if pointer in names}
+        if not memory_rules.is_judged(self.types, node):
+            return said
+        structs = {name: 1 for name, kind in zip(names, kinds, strict=True) if kind.name == "STRUCT"}
+        return {**structs, **said}
 
-    def _places_in_struct(self, position: int, kind: Kind) -> Iterator[str]:
-        struct = self.types.struct(kind.python)
-        arrays = self.policy.structs.get(kind.python, {}).get("arrays", {})
-        for field in struct.decls if struct else ():
-            own = self.types.kind(field.type)
-            offset = f"offsetof({kind.item}, {field.name})"
-            if self._handle(own) != "no_kind":
-                yield _place(position, self._handle(own), "ONE", offset, "0", ("void *", "0", "0"), field.name)
-            elif field.name in arrays:
-                count, end = arrays[field.name].get("count"), arrays[field.name].get("end", "")
-                length = f"offsetof({kind.item}, {count})" if count else "0"
-                for handle, item in self._items(own, end):
-                    yield _place(position, handle, "COUNTED" if count else "ENDED", offset, length, item, field.name)
-
-    def _items(self, array: Kind, end: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
-        """The handles in an item of an array: its kind; the item's type, where the handle stands, and what ends it."""
-        if array.name == "POINTERS":
-            yield self._handle_behind(array), ("void *", "0", "0")
-            return
-        struct = self.types.struct(array.python)
-        for field in struct.decls if struct else ():
-            handle = self._handle(self.types.kind(field.type))
-            if handle != "no_kind":
-                last = f"offsetof({array.item}, {end})" if end else "0"
-                yield handle, (array.item, f"offsetof({array.item}, {field.name})", last)
-
-    def _handle_behind(self, kind: Kind) -> str:
-        """The kind of the handles in an array of them, or ''."""
-        return f"kind_of_{kind.target}" if kind.target in self.tracked else ""
+    def _add_formula(
+        self, kind: str, node: c_ast.Decl, parameter: str, rules: policy.Rules, ends: Sequence[formulas.Value]
+    ) -> None:
+        names = parameter_names(node)
+        kinds = {name: self.types.kind(one.type) for name, one in zip(names, parameters(node), strict=True)}
+        c_types = {name: self.types.unnamed(one.type) for name, one in zip(names, parameters(node), strict=True)}
+        function = f"{kind.lower()}_{len(self.formulas)}"
+        for end, formula in zip(("least", "most"), ends, strict=True):
+            spelled = formulas.compiled(formula, kinds, c_types)
+            self.compiled.append(
+                f"// {node.name}, {parameter}: {formula}\n"
+                f"extent {end}_{function}([[maybe_unused]] const call &c) {{ return {spelled}; }}\n"
+            )
+        null = true(parameter in rules.nullable)
+        cells = f"formula_kind::{kind}, {names.index(parameter)}, {null}, least_{function}, most_{function}"
+        self.formulas.append(f"  {{{cells}}},\n")
 
     def _pointers_in(self, kind: Kind) -> int:
         """How many pointers an item has: a struct's fields, or the item itself."""
         struct = self.types.struct(kind.python)
         return len(struct.decls) if struct else 1
 
-    def _handle(self, kind: Kind) -> str:
-        tracked = kind.name in ("HANDLE", "OBJECT") and kind.python in self.tracked
-        return f"kind_of_{kind.python}" if tracked else "no_kind"
-
     def _parameter(self, node: c_ast.Decl, parameter: c_ast.Node, name: str, kind: Kind, rules: policy.Rules) -> str:
         freed = rules.frees == name and len(parameters(node)) == 1
         nullable = freed or name in rules.nullable
         bounded = name in rules.bounds
-        texts = kind.name == "TEXT" or (kind.name == "STRUCT" and node.name.startswith(policy.CHECKED))
-        required = texts and not nullable and not bounded
+        judged = kind.name in memory_rules.POINTERS and memory_rules.is_judged(self.types, node)
+        required = (judged or kind.name == "TEXT") and not nullable and not bounded
         keeping = "REPLACES" if name in rules.replaces else "KEEPS" if name in rules.keeps else "NOT"
-        values = self.policy.enums.get(kind.item, {}).get("count", "0") if kind.name == "ENUM" else "0"
+        taken = kind if name not in rules.fills else Kind("VOID")
         cells = (
-            _kind(kind),
-            _string(parameter.name or ""),
-            _string(self.types.unnamed(parameter.type)),
-            self._handle(kind),
-            *map(_true, (nullable, bounded, required)),
+            type_cells(kind),
+            string(parameter.name or ""),
+            string(self.types.unnamed(parameter.type)),
+            self.values.handle(kind),
+            *map(true, (nullable, bounded, required)),
             f"keeping::{keeping}",
             f"access::{self._access(name, kind, rules)}",
-            _true(name in rules.reenters),
-            values,
+            true(name in rules.reenters),
+            self.values.enum(kind),
+            self.values.struct(taken),
+            *limit_cells(rules.limits.get(name)),
         )
         return f"  {{{', '.join(cells)}}},\n"
 
@@ -149,20 +137,20 @@ class Tables:
         result = self.types.kind(node.type.type)
         hint = self.header.deprecated.get(node.name)
         first, *starting = starts
-        grown = map(len, (self.bounds, self.strings, self.reads, self.places))
+        grown = map(len, (self.bounds, self.strings, self.places.reads, self.places.places, self.formulas))
         ranges = ", ".join(f"{start}, {end - start}" for start, end in zip(starting, grown, strict=True))
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
         with_attached = rules.with_attached or bool(rules.computes)
         flags = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
         positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (
-            _kind(result),
-            _string(node.name),
-            _string(self._doc(node, names, hint)),
-            _string(hint) if hint else "nullptr",
+            type_cells(result),
+            string(node.name),
+            string(self._doc(node, names, hint)),
+            string(hint) if hint else "nullptr",
             f"{first}, {len(names)}, {ranges}",
-            self._handle(result),
-            *map(_true, flags),
+            self.values.handle(result),
+            *map(true, flags),
             *(str(_position(names, name)) for name in positions),
             f"{{{', '.join(self._checks(names, rules))}}}",
             self._after(rules),
@@ -194,23 +182,38 @@ class Tables:
             "// Generated by build_ffi.py from llama.cpp's headers and bindgen/policy.toml; do not edit.\n"
             "namespace llamacffi {\n\n"
             f"enum : uint8_t {{ no_kind{''.join(f', kind_of_{name}' for name in self.tracked)} }};\n"
-            + _table("kind_row", "handle_kinds", ["  {},\n", *kinds])
+            + table("kind_row", "handle_kinds", ["  {},\n", *kinds])
             + "\n".join(f"bool check_{name}(call &c, unsigned position);" for name in sorted(self.named["check"]))
             + "\n"
             + "\n".join(f"void {name}(call &c, const void *result);" for name in sorted(self.named["after"]))
             + "\n"
-            + _table("bound_row", "bound_rows", self.bounds)
-            + _table("strings_row", "strings_rows", self.strings)
-            + _table("read_row", "read_rows", self.reads)
-            + _table("place_row", "place_rows", self.places)
-            + _table("parameter_row", "parameter_rows", self.parameters)
-            + _table("function_row", "function_rows", self.functions)
+            + "\n".join(f"extent {end}(const call &c);" for end in self._formula_functions())
+            + "\n"
+            + self.values.text()
+            + table("formula_row", "formula_rows", self.formulas)
+            + table("bound_row", "bound_rows", self.bounds)
+            + table("strings_row", "strings_rows", self.strings)
+            + self.places.text()
+            + table("parameter_row", "parameter_rows", self.parameters)
+            + table("function_row", "function_rows", self.functions)
+            + "\n}  // namespace llamacffi\n"
+        )
+
+    def _formula_functions(self) -> list[str]:
+        return re.findall(r"^extent (\w+)\(", "".join(self.compiled), re.M)
+
+    def formula_text(self) -> str:
+        """The source `formulas.cpp`."""
+        return (
+            "// Generated by build_ffi.py from bindgen/policy.toml; do not edit.\n"
+            '#include "checks/lengths.h"\n\nnamespace llamacffi {\n\n'
+            + "\n".join(self.compiled)
             + "\n}  // namespace llamacffi\n"
         )
 
     def _kind_row(self, name: str) -> str:
         flags = ("known", "dies_with_owner", "lives_on", "exclusive")
-        return f"  {{{', '.join([_string(name), *(_true(self.policy.kinds[name].get(flag)) for flag in flags)])}}},\n"
+        return f"  {{{', '.join([string(name), *(true(self.policy.kinds[name].get(flag)) for flag in flags)])}}},\n"
 
 
 def names(header: trim_header.Header) -> str:
@@ -225,31 +228,5 @@ def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, 
     return {name: own for name, own in found.items() if own.replaced_by}
 
 
-def _table(row: str, name: str, rows: Iterable[str]) -> str:
-    return f"\ninline constexpr {row} {name}[] = {{\n{''.join(rows)}}};\n"
-
-
-def _place(position: int, handle: str, how: str, field: str, count: str, item: tuple[str, str, str], name: str) -> str:
-    kind, at, end = item
-    return (
-        f"  {{{position}, {handle}, ending::{how}, {field}, {count}, sizeof({kind}), {at}, {end}, {_string(name)}}},\n"
-    )
-
-
 def _position(names: list[str], name: str) -> int:
     return names.index(name) if name in names else NOWHERE
-
-
-def _kind(kind: Kind) -> str:
-    size = f"sizeof({kind.item})" if kind.name not in ("VOID", "HANDLE", "FUNCTION") else "0"
-    underlying = f"std::underlying_type_t<{kind.item}>" if kind.name == "ENUM" else kind.item
-    shape = f"shape_of<{underlying}>()" if kind.name in ("ITEMS", "NUMBER", "ENUM") else "0"
-    return f"{{type_kind::{kind.name}, {size}, {shape}, {_true(kind.const)}, {_string(kind.python)}}}"
-
-
-def _true(value: object) -> str:
-    return "true" if value else "false"
-
-
-def _string(text: str) -> str:
-    return json.dumps(text)

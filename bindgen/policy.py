@@ -16,22 +16,19 @@ from typing import Any
 
 from pycparser import c_ast
 
-from bindgen import trim_header
+from bindgen import memory_rules, trim_header
 from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
 
 FILE = pathlib.Path(__file__).with_name("policy.toml")
 
-# The functions of these are checked to the last pointer; ggml's tensor operations are as in C (docs/safety.md).
-CHECKED = ("llama_", "gguf_", "mtmd_")
-
 FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached")
-NAMES = ("owner", "frees", "copies", "replaced_by", "after")
+NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
 NUMBERS = ("fails_with",)
-LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces")
-TABLES = ("bounds", "strings", "takes", "check", "reason")
+LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills")
+TABLES = ("bounds", "limits", "strings", "takes", "check", "reason")
 KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
 # What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
-ABOUT_PARAMETERS = ("owner", "frees", "copies", *LISTS, "bounds", "strings", "takes", "reason")
+ABOUT_PARAMETERS = ("owner", "frees", "copies", *LISTS, "bounds", "limits", "strings", "takes", "reason")
 
 KIND_FLAGS = frozenset({"known", "dies_with_owner", "lives_on", "lasts", "exclusive", "has_fields", "untracked"})
 
@@ -57,6 +54,7 @@ class Rules:
     copies: str = ""
     replaced_by: str = ""
     after: str = ""
+    allocates: str = ""
     fails_with: int = 0
     nullable: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
@@ -65,7 +63,9 @@ class Rules:
     computes: tuple[str, ...] = ()
     keeps: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
+    fills: tuple[str, ...] = ()
     bounds: dict[str, str | int] = dataclasses.field(default_factory=dict)
+    limits: dict[str, list[str | int]] = dataclasses.field(default_factory=dict)
     strings: dict[str, str] = dataclasses.field(default_factory=dict)
     takes: dict[str, str] = dataclasses.field(default_factory=dict)
     check: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -74,22 +74,31 @@ class Rules:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """The whole file: kinds of handles, enums, and the tables of functions by their pattern."""
+    """The whole file: kinds of handles, enums, structs, and the tables of functions by their pattern."""
 
     kinds: dict[str, dict[str, bool]]
     structs: dict[str, dict[str, Any]]
-    enums: dict[str, dict[str, str]]
+    enums: dict[str, dict[str, Any]]
     functions: dict[str, dict[str, Any]]
 
     def of(self, function: str) -> Rules:
-        """Merge the tables that name the function, or match it: what is said of one name alone comes last."""
+        """Merge the tables that name the function, or match it: what is said of one name alone comes last.
+
+        Lists and tables are joined.
+        """
         merged: dict[str, Any] = {}
         matching = [(pattern, table) for pattern, table in self.functions.items() if matches(pattern, function)]
         for _, table in sorted(matching, key=lambda one: one[0] == function):
             for key, value in table.items():
-                merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+                merged[key] = _joined(merged.get(key), value)
         fields: dict[str, Any] = {key: tuple(value) if key in LISTS else value for key, value in merged.items()}
         return Rules(**fields)
+
+
+def _joined(known: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return [*dict.fromkeys([*(known or ()), *value])]
+    return {**(known or {}), **value} if isinstance(value, dict) else value
 
 
 def matches(pattern: str, function: str) -> bool:
@@ -112,6 +121,7 @@ def _unknown_keys(policy: Policy) -> Iterator[str]:
     for name, kind in policy.kinds.items():
         for key in kind.keys() - KIND_FLAGS:
             yield f"[kinds.{name}] has the unknown key {key!r}: use one of {', '.join(sorted(KIND_FLAGS))}"
+    yield from memory_rules.unknown_keys(policy)
 
 
 # ---------------------------------------------------------------- the headers against the policy
@@ -126,7 +136,7 @@ def judge(policy: Policy, header: trim_header.Header) -> None:
         sentences += _judge_function(policy, types, name, node)
     sentences += _judge_ends(policy, types, functions)
     sentences += _judge_structs(policy, types)
-    sentences += _judge_enums(policy, types, functions.values())
+    sentences += memory_rules.judge(policy, types, functions)
     if sentences:
         raise PolicyError(dict.fromkeys(sentences))
 
@@ -171,16 +181,10 @@ def _judge_function(policy: Policy, types: Types, name: str, node: c_ast.Decl) -
             )
         if rules.creates and _is_followed(policy, result):
             yield from _judge_reads(policy, types, name, node)
-    for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
+    for parameter in parameters(node):
         kind = types.kind(parameter.type)
         if kind.name in ("HANDLE", "OBJECT"):
             yield from _judge_kind(policy, name, kind)
-        elif name.startswith(CHECKED) and not _covered(rules, spelled, kind):
-            yield (
-                f"{name}: no rule covers the pointer {spelled} ({types.unnamed(parameter.type)}): write "
-                f"{_proposal(spelled, kind)} in [functions.{name}], or the reason why it needs none as "
-                f'`reason = {{{spelled} = "…"}}`'
-            )
 
 
 def _judge_reads(policy: Policy, types: Types, name: str, node: c_ast.Decl) -> Iterator[str]:
@@ -236,38 +240,3 @@ def _judge_kind(policy: Policy, function: str, kind: Kind) -> Iterator[str]:
             f"{kind.python} is a new type of handle (in {function}): write [kinds.{kind.python}] with `known = true` "
             "if each one comes out of a function's result, and `untracked = true` if its life is not followed"
         )
-
-
-def _covered(rules: Rules, name: str, kind: Kind) -> bool:
-    """Whether something is said of this pointer. That text ends and one struct is one, conversion sees to."""
-    if name in rules.bounds or name in rules.strings or name in rules.reason:
-        return True
-    if kind.name == "FUNCTION":
-        return name in (*rules.keeps, *rules.replaces)
-    return kind.name not in ("CHARS", "BYTES", "ITEMS", "POINTERS")
-
-
-def _proposal(name: str, kind: Kind) -> str:
-    if kind.name == "FUNCTION":
-        return (
-            f'`keeps = ["{name}"]` (C may call it until its owner is freed) or `replaces = ["{name}"]` (and it takes '
-            "the place of the last)"
-        )
-    return f'`bounds = {{{name} = "the parameter with its length"}}`'
-
-
-def _judge_enums(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) -> Iterator[str]:
-    used: dict[str, str] = {}
-    for node in functions:
-        for parameter in parameters(node):
-            kind = types.kind(parameter.type)
-            if kind.name == "ENUM":
-                used.setdefault(kind.item, node.name)
-    for enum in policy.enums.keys() - used.keys():
-        yield f'"{enum}" is no parameter\'s type: remove [enums."{enum}"]'
-    for enum, function in used.items():
-        if enum not in policy.enums:
-            yield (
-                f'{enum} is a new enum (in {function}): write [enums."{enum}"] with `count = "…"`, the enumerator that '
-                'counts them, if C looks into an array by it, and with `reason = "…"` if every value is good'
-            )

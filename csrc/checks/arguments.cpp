@@ -34,6 +34,20 @@ bool check_adapters(call &c, unsigned position) {
     return true;
 }
 
+// Tokens that C looks up in an array of the vocabulary; bounds have compared their number already.
+bool check_tokens(call &c, unsigned position) {
+    const auto *tokens = static_cast<const llama_token *>(c.memory[position]);
+    const llama_token size = llama_vocab_n_tokens(static_cast<const llama_vocab *>(c.addresses[0]));
+    const long long count = c.numbers[bound_rows[c.function.first_bound].length];
+    for (long long i = 0; i < count; ++i) {
+        if (tokens[i] >= 0 && tokens[i] < size) continue;
+        return refuse_value(c, c.parameters()[position],
+                            "holds at " + std::to_string(i) + " the token " + std::to_string(tokens[i]) +
+                                ", where the vocabulary has " + std::to_string(size));
+    }
+    return true;
+}
+
 // The functions of a chain take any sampler, and read a chain's members out of it.
 bool check_chain(call &c, unsigned position) {
     const auto *sampler = static_cast<const llama_sampler *>(c.addresses[position]);

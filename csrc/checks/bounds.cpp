@@ -8,24 +8,17 @@
 
 namespace llamacffi {
 
-namespace {
-
-bool refuse_size(const call &c, const parameter_row &row, size_t items, size_t has) {
-    const std::string wanted = std::to_string(items) + (items == 1 ? " item" : " items");
-    if (has == null_size) return refuse_value(c, row, "is NULL, where C reads or writes " + wanted);
-    return refuse_value(c, row,
-                        "holds " + std::to_string(has / row.type.size) + ", where C may read or write " + wanted);
-}
-
-}  // namespace
-
+// The way of a bound that does not hold at first sight.
 bool check_bound(const call &c, const bound_row &bound) {
     const parameter_row &row = c.parameters()[bound.pointer];
     const long long count = bound.length == one_item ? 1 : c.numbers[bound.length];
     const size_t has = c.sizes[bound.pointer];
-    if (count <= 0 || has == unknown_size || (has == null_size && bound.null_is_good)) return true;
+    if (count < 0)
+        return refuse_value(c, c.parameters()[bound.length], "must not be negative, not " + std::to_string(count));
+    if (!count || has == unknown_size || (has == null_size && bound.null_is_good)) return true;
     const size_t items = static_cast<size_t>(count);
-    return (has != null_size && items <= has / row.type.size) || refuse_size(c, row, items, has);
+    if (has != null_size && items <= has / row.type.size) return true;
+    return refuse_value(c, row, too_short(row, items, has).substr(1));
 }
 
 bool check_strings(const call &c, const strings_row &strings) {
@@ -36,6 +29,11 @@ bool check_strings(const call &c, const strings_row &strings) {
         return refuse_value(c, c.parameters()[strings.pointer], "holds NULL at " + std::to_string(i / strings.each));
     }
     return true;
+}
+
+bool refuse_limits(const call &c, const parameter_row &row, long long number) {
+    if (PyErr_Occurred()) return false;  // it was no number
+    return refuse_value(c, row, out_of_limits(row.least, row.most, number).substr(1));
 }
 
 }  // namespace llamacffi

@@ -122,8 +122,6 @@ bool is_sampler(const void *address, PyObject *given) {
            (is_ctypes(given) && metatype(given) != simple_type);
 }
 
-bool refuse_null(const call &c, const parameter_row &row) { return refuse_value(c, row, "must not be NULL"); }
-
 bool refuse_number_for_sampler(const call &c, const parameter_row &row) {
     return refuse_kind(c, row, "an address that no call returned");
 }

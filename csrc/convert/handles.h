@@ -3,6 +3,7 @@
 #pragma once
 
 #include "checks/handle_table.h"
+#include "checks/values.h"
 #include "convert/memory.h"
 #include "core/call.h"
 
@@ -37,8 +38,6 @@ inline bool convert_pointer_by_kind(call &c, ctype_slot type, PyObject *given, c
     }
 }
 
-bool refuse_null(const call &c, const parameter_row &row);
-
 // A pointer argument of any kind, checked; 0, or -1 with an exception.
 template <unsigned Function, unsigned Row>
 inline Py_ssize_t convert_pointer(call &c, ctype_slot type, PyObject *given, char **target) {
@@ -55,6 +54,9 @@ inline Py_ssize_t convert_pointer(call &c, ctype_slot type, PyObject *given, cha
     }
     if constexpr (row.required) {
         if (!*target) return refuse_null(c, row), -1;
+    }
+    if constexpr (row.type.kind == type_kind::STRUCT) {
+        if (*target && c.sizes[position] >= row.type.size && !check_value<Row>(c, *target)) return -1;
     }
     if constexpr (position == 0) c.owner = *target;
     return 0;

@@ -13,12 +13,11 @@ namespace llamacffi {
 
 namespace {
 
-void set_size(call &c, const parameter_row &row, size_t size) { c.sizes[position_of(c, row)] = size; }
-
+// What is known of a pointer; whoever converts one leaves through here, so that no check reads what is not set.
 bool set_memory(call &c, const parameter_row &row, char **target, void *memory, size_t size) {
     *target = static_cast<char *>(memory);
     c.memory[position_of(c, row)] = memory;
-    set_size(c, row, memory ? size : null_size);
+    c.sizes[position_of(c, row)] = memory ? size : null_size;
     return true;
 }
 
@@ -93,7 +92,16 @@ bool convert_array(call &c, const parameter_row &row, PyObject *given, char **ta
     return convert_buffer(c, row, given, target);
 }
 
-// Where a ctypes struct, number, pointer or byref points, or nullptr with an exception.
+// How many bytes a ctypes object has, which is more than its type has where it was resized.
+size_t size_of(PyObject *given) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(given, &view, PyBUF_SIMPLE) < 0) return PyErr_Clear(), 0;
+    const size_t size = static_cast<size_t>(view.len);
+    PyBuffer_Release(&view);
+    return size;
+}
+
+// Where a ctypes struct, number or pointer points, or nullptr with an exception.
 bool convert_ctypes(call &c, const parameter_row &row, PyObject *given, char **target) {
     PyTypeObject *meta = metatype(given);
     PyObject *type = reinterpret_cast<PyObject *>(Py_TYPE(given));
@@ -113,25 +121,34 @@ bool convert_ctypes(call &c, const parameter_row &row, PyObject *given, char **t
     if (meta == function_type && wanted == type_kind::BYTES)
         return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     if (!points_to(row, type)) return PyErr_Clear(), refuse_argument(c, row, given);
-    return set_memory(c, row, target, memory_of(given),
-                      row.type.kind == type_kind::BYTES ? unknown_size : row.type.size);
+    return set_memory(c, row, target, memory_of(given), size_of(given));
+}
+
+bool refuse_offset(const call &c, const parameter_row &row, ptrdiff_t offset, size_t size) {
+    return refuse_value(
+        c, row, "is byref(…, " + std::to_string(offset) + ") of an object of " + std::to_string(size) + " bytes");
+}
+
+// What `byref(object, offset)` leaves of the object.
+bool convert_reference(call &c, const parameter_row &row, PyObject *given, PyObject *referred, char **target) {
+    char *start = nullptr;
+    const bool good = metatype(referred) == array_type
+                          ? convert_array(c, row, referred, &start)
+                          : points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(referred)));
+    if (!good) return PyErr_Occurred() ? false : refuse_argument(c, row, given);
+    char *address = byref_address(given);
+    if (!address) return false;
+    const size_t size = size_of(referred);
+    const ptrdiff_t offset = address - memory_of(referred);
+    if (offset < 0 || (offset && static_cast<size_t>(offset) >= size)) return refuse_offset(c, row, offset, size);
+    return set_memory(c, row, target, address, size - static_cast<size_t>(offset));
 }
 
 bool convert_byref(call &c, const parameter_row &row, PyObject *given, char **target) {
     PyObject *referred = PyObject_GetAttrString(given, "_obj");
-    if (!referred) return false;
-    char *start = nullptr;
-    set_size(c, row, row.type.kind == type_kind::BYTES ? unknown_size : row.type.size);
-    const bool good = metatype(referred) == array_type
-                          ? convert_array(c, row, referred, &start)
-                          : points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(referred)));
-    char *address = good ? byref_address(given) : nullptr;
-    const size_t size = c.sizes[position_of(c, row)];
-    const size_t offset = address ? static_cast<size_t>(address - memory_of(referred)) : 0;
-    Py_DECREF(referred);
-    if (address)
-        return set_memory(c, row, target, address, size == unknown_size || offset > size ? size : size - offset);
-    return PyErr_Occurred() ? false : refuse_argument(c, row, given);
+    const bool good = referred && convert_reference(c, row, given, referred, target);
+    Py_XDECREF(referred);
+    return good;
 }
 
 void *allocate(call &c, size_t size) {
@@ -180,7 +197,11 @@ bool convert_bytes(call &c, const parameter_row &row, PyObject *given, char **ta
 
 bool convert_cdata(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {
     if (cffi_pointer(type, c.function.name, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
-    return set_memory(c, row, target, *target, unknown_size);
+    set_memory(c, row, target, *target, cffi_size(given));
+    const size_t size = c.sizes[position_of(c, row)];
+    const bool ends =
+        row.type.kind != type_kind::TEXT || row.bounded || size >= null_size || std::memchr(*target, 0, size);
+    return ends || refuse_endless(c, row, given);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "checks/values.h"
 #include "convert/handles.h"
 #include "convert/items.h"
 #include "convert/memory.h"
@@ -62,8 +63,10 @@ bool convert_enumerator(call &c, const parameter_row &row, PyObject *given, char
     const bool is_unsigned = row.type.shape == 'u';
     if (!(is_unsigned ? convert_integer(c, row, given, &whole) : convert_integer(c, row, given, &number))) return false;
     const long long value = is_unsigned ? static_cast<long long>(whole) : number;
-    if (row.count && (value < 0 || value >= row.count))
-        return refuse_value(c, row, "has no value " + std::to_string(value));
+#ifndef LLAMACFFI_UNCHECKED
+    if (!check_enum(c, row, value)) return false;
+#endif
+    c.numbers[position_of(c, row)] = value;
     if (is_unsigned)
         std::memcpy(target, &whole, sizeof whole);
     else
@@ -85,15 +88,15 @@ bool remember_value(call &c, const parameter_row &row, char *target) {
 
 bool convert_value(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char *target) {
     if (row.type.kind == type_kind::ENUM) return convert_enumerator(c, row, given, target);
-    if (metatype(given) == struct_type) {
-        if (!points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(given)))) {
-            PyErr_Clear();
-            return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
-        }
+    c.memory[position_of(c, row)] = target;
+    if (metatype(given) == struct_type && points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(given)))) {
         std::memcpy(target, memory_of(given), row.type.size);
         return remember_value(c, row, target);
     }
-    if (!is_cdata(given)) return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
+    if (!is_cdata(given)) {
+        PyErr_Clear();
+        return refuse_type(c, row, given, std::string("a ") + row.type.python + " struct");
+    }
     if (cffi_value(target, type, c.function.name, given) < 0) return refuse_reason(c, row, PyExc_TypeError);
     return remember_value(c, row, target);
 }

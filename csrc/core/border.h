@@ -8,6 +8,7 @@
 #include <Python.h>
 
 #include "checks/before.h"
+#include "checks/lengths.h"
 #include "convert/handles.h"
 #include "convert/numbers.h"
 #include "convert/results.h"
@@ -19,7 +20,6 @@
 #include "engine/adapters.h"
 #include "engine/contexts.h"
 #include "engine/ends.h"
-#include "engine/gguf.h"
 #include "engine/grammars.h"
 #include "engine/logs.h"
 #include "engine/models.h"
@@ -62,17 +62,20 @@ static cffi_functions own_converters() {
 
 #define _cffi_type(index) (&_cffi_types[index])
 #define _cffi_from_c_deref(result, type) llamacffi::from_enum<LLAMACFFI_FUNCTION_INDEX>(result)
-#define _cffi_to_c_int(argument, type)                \
-    llamacffi::note_number<LLAMACFFI_FUNCTION_INDEX>( \
-        LLAMACFFI_CALL, LLAMACFFI_ROW(argument),      \
-        llamacffi::convert_number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument))
+#define _cffi_to_c_int(argument, type)                                               \
+    llamacffi::note_number<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>( \
+        LLAMACFFI_CALL, llamacffi::convert_number<type>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument))
 #define _cffi_to_c_float(argument) llamacffi::convert_number<float>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
 #define _cffi_to_c_double(argument) llamacffi::convert_number<double>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
-#define _cffi_to_c__Bool(argument) llamacffi::convert_number<bool>(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), argument)
-#define _cffi_to_c(target, type, argument) \
-    (llamacffi::convert_value(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument, target) ? 0 : -1)
-#define _cffi_to_c_pointer(argument, type) \
-    llamacffi::convert_callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument)
+#define _cffi_to_c__Bool(argument) _cffi_to_c_int(argument, bool)
+#define _cffi_to_c(target, type, argument)                                                        \
+    (llamacffi::convert_value(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument, target) && \
+             llamacffi::check_value<LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, target)        \
+         ? 0                                                                                      \
+         : -1)
+#define _cffi_to_c_pointer(argument, type)                    \
+    llamacffi::check_callback<LLAMACFFI_ROW_INDEX(argument)>( \
+        LLAMACFFI_CALL, llamacffi::convert_callback(LLAMACFFI_CALL, LLAMACFFI_ROW(argument), type, argument))
 #define _cffi_prepare_pointer_call_argument(type, argument, target)                                           \
     llamacffi::convert_pointer<LLAMACFFI_FUNCTION_INDEX, LLAMACFFI_ROW_INDEX(argument)>(LLAMACFFI_CALL, type, \
                                                                                         argument, target)
@@ -86,7 +89,8 @@ static cffi_functions own_converters() {
 #define Py_BEGIN_ALLOW_THREADS                                                                            \
     if (!llamacffi::before<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL)) return nullptr;                     \
     llamacffi::running run(LLAMACFFI_CALL, llamacffi::function_rows[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
-    try {
+    try {                                                                                                 \
+        llamacffi::check_formulas<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL);
 // At the interpreter's end glibc unwinds a thread that waits for the GIL, as if it had thrown; that must go on.
 #ifdef __GLIBCXX__
 #include <cxxabi.h>

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "core/call.h"
+
 namespace llamacffi {
 
 cffi_functions cffi;
@@ -10,7 +12,8 @@ PyObject *cffi_lib;
 
 namespace {
 
-PyTypeObject *cdata_type;
+PyTypeObject *cdata_type, *owner_type;
+PyObject *buffer_of;  // ffi.buffer
 
 _cffi_ctypedescr *realized(ctype_slot slot, const char *function) {
     if (reinterpret_cast<uintptr_t>(*slot) & 1) Py_XDECREF(PyObject_GetAttrString(cffi_lib, function));
@@ -21,13 +24,27 @@ _cffi_ctypedescr *realized(ctype_slot slot, const char *function) {
 
 bool load_cffi() {
     PyObject *backend = PyImport_ImportModule("_cffi_backend");
-    PyObject *type = backend ? PyObject_GetAttrString(backend, "_CDataBase") : nullptr;
-    Py_XDECREF(backend);
-    cdata_type = reinterpret_cast<PyTypeObject *>(type);
-    return cdata_type != nullptr;
+    if (!backend) return false;
+    cdata_type = reinterpret_cast<PyTypeObject *>(PyObject_GetAttrString(backend, "_CDataBase"));
+    owner_type = reinterpret_cast<PyTypeObject *>(PyObject_GetAttrString(backend, "__CDataOwn"));
+    buffer_of = PyObject_GetAttrString(backend, "buffer");
+    Py_DECREF(backend);
+    return cdata_type && owner_type && buffer_of;
 }
 
 bool is_cdata(PyObject *object) { return PyType_IsSubtype(Py_TYPE(object), cdata_type) != 0; }
+
+// `ffi.buffer` has all of an array, and one item of a pointer: which is what `ffi.new` made, if it owns that.
+size_t cffi_size(PyObject *given) {
+    const bool is_array = PyObject_Size(given) >= 0;
+    PyErr_Clear();
+    if (!is_array && !PyType_IsSubtype(Py_TYPE(given), owner_type)) return unknown_size;
+    PyObject *buffer = PyObject_CallFunctionObjArgs(buffer_of, given, nullptr);
+    const Py_ssize_t size = buffer ? PyObject_Size(buffer) : -1;
+    Py_XDECREF(buffer);
+    PyErr_Clear();
+    return size < 0 ? unknown_size : static_cast<size_t>(size);
+}
 
 Py_ssize_t cffi_pointer(ctype_slot slot, const char *function, PyObject *given, char **target) {
     _cffi_ctypedescr *type = realized(slot, function);

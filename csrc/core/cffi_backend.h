@@ -24,6 +24,9 @@ bool load_cffi();
 
 bool is_cdata(PyObject *object);
 
+// How many bytes are behind cdata: an array, or what `ffi.new` made; otherwise unknown_size.
+size_t cffi_size(PyObject *given);
+
 // An entry of the generated type table. cffi fills in a function's entries when `lib` is first asked for that
 // function; until then they are odd numbers.
 using ctype_slot = void **;

@@ -44,9 +44,26 @@ std::string type_name(PyObject *object) {
     return name.find("CData") == std::string::npos ? name : take_text(PyObject_Repr(object));
 }
 
-std::string subject(const call &c, const parameter_row &row) {
+std::string described(const call &c, const parameter_row &row) {
     const std::string name = row.name[0] ? row.name : "argument " + std::to_string(position_of(c, row) + 1);
-    return std::string(c.function.name) + "(): " + name + " (" + row.c_type + ")";
+    return name + " (" + row.c_type + ")";
+}
+
+std::string too_short(const parameter_row &row, size_t wanted, size_t has) {
+    const std::string items = std::to_string(wanted) + (wanted == 1 ? " item" : " items");
+    if (has == null_size) return " is NULL, where C reads or writes " + items;
+    return " holds " + std::to_string(has / row.type.size) + ", where C may read or write " + items;
+}
+
+std::string out_of_limits(long long least, long long most, long long number) {
+    const std::string least_and = " must be at least " + std::to_string(least);
+    const std::string both = " must be from " + std::to_string(least) + " to " + std::to_string(most);
+    if (most < least) return " has no value that is good here, so not " + std::to_string(number);
+    return (most == INT64_MAX ? least_and : both) + ", not " + std::to_string(number);
+}
+
+std::string subject(const call &c, const parameter_row &row) {
+    return std::string(c.function.name) + "(): " + described(c, row);
 }
 
 bool is_conversion_error() {

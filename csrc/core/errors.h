@@ -3,6 +3,7 @@
 
 #include <Python.h>
 
+#include <new>
 #include <string>
 
 #include "core/call.h"
@@ -16,6 +17,11 @@ struct assertion_failed {
     std::string message;
 };
 
+// A call would take more memory than there is.
+struct more_than_memory : std::bad_alloc {
+    const char *what() const noexcept override { return "needs more memory than this machine has"; }
+};
+
 bool add_exceptions(PyObject *module);
 
 // The UTF-8 of a str, whose reference is taken.
@@ -23,6 +29,11 @@ std::string take_text(PyObject *text);
 
 // What came, for a message: the type's name; of cdata, whose types have no name, all that it says of itself.
 std::string type_name(PyObject *object);
+
+// Parameter and C type; and the sentences about its value.
+std::string described(const call &c, const parameter_row &row);
+std::string too_short(const parameter_row &row, size_t wanted, size_t has);
+std::string out_of_limits(long long least, long long most, long long number);
 
 // Function, parameter and C type, as each message begins.
 std::string subject(const call &c, const parameter_row &row);

@@ -46,12 +46,14 @@ void set_exception(const call &c) {
     } catch (const assertion_failed &failed) {
         break_computing(c);
         PyErr_SetString(LlamaAssertionError, with_log(c, failed.message.c_str()).c_str());
+    } catch (const more_than_memory &error) {
+        PyErr_SetString(PyExc_MemoryError, with_log(c, error.what()).c_str());
     } catch (const std::bad_alloc &) {
         PyErr_SetString(PyExc_MemoryError, with_log(c, "out of memory").c_str());
     } catch (const std::invalid_argument &error) {
         PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
-    } catch (const std::out_of_range &error) {
-        PyErr_SetString(LlamaValueError, with_log(c, error.what()).c_str());
+    } catch (const std::out_of_range &) {  // whose text is the C++ library's
+        PyErr_SetString(LlamaValueError, with_log(c, "a token, an index or a name is not there").c_str());
     } catch (const std::exception &error) {
         PyErr_SetString(LlamaError, with_log(c, error.what()).c_str());
     } catch (...) {

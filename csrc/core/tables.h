@@ -21,6 +21,7 @@
 namespace llamacffi {
 
 struct call;
+class extent;
 
 enum class type_kind : uint8_t {
     VOID,      // no result
@@ -55,18 +56,51 @@ enum class access : uint8_t { LOOKS, READS, CHANGES };
 constexpr int8_t nowhere = -1;   // in the place of a parameter's position
 constexpr int8_t one_item = -1;  // in the place of a length's position
 
+// Which values of an enum are good: below `count`, among those that the header names, or what `good` says.
+struct enum_row {
+    const char *name;
+    long long count;         // or 0
+    const long long *named;  // or nullptr
+    unsigned n_named;
+    bool (*good)(long long);  // or nullptr
+};
+
+// A field of a struct that functions take; what `parameter_row` says of an argument, this says of a field.
+struct field_row {
+    type_row type;
+    const char *name;
+    const char *c_type;
+    size_t offset;
+    uint8_t handle;          // the kind of the handle, or no_kind
+    int8_t fields;           // of a pointer: the row of the struct that it points to, or nowhere
+    bool required;           // C calls or reads what it points to without asking whether it is there
+    const enum_row *values;  // of an enum of which only some values are good; otherwise nullptr
+    long long least, most;   // of a number
+    long long unset;         // good as well: it stands for no value
+};
+
+struct struct_row {
+    const char *name;
+    unsigned first, count;  // its rows in field_rows
+    size_t size;
+    size_t end;    // where the pointer is that is NULL in the last of an array of these; or SIZE_MAX
+    bool checked;  // a rule holds for the value of one of them
+};
+
 struct parameter_row {
     type_row type;
     const char *name;
     const char *c_type;
-    uint8_t handle;   // the kind of the handle, or no_kind
-    bool nullable;    // C takes NULL
-    bool bounded;     // a length belongs to it
-    bool required;    // C reads it without asking whether it is there
-    keeping kept;     // after the call
-    access how;       // a handle is used
-    bool open;        // callbacks of the call may use it too
-    long long count;  // of an enum that indexes an array: how many values it has; otherwise 0
+    uint8_t handle;          // the kind of the handle, or no_kind
+    bool nullable;           // C takes NULL
+    bool bounded;            // a length belongs to it
+    bool required;           // C reads it without asking whether it is there
+    keeping kept;            // after the call
+    access how;              // a handle is used
+    bool open;               // callbacks of the call may use it too
+    const enum_row *values;  // of an enum of which only some values are good; otherwise nullptr
+    int8_t fields;           // of a struct that C reads: its row in struct_rows, or nowhere
+    long long least, most;   // of a number
 };
 
 // A pointer whose length another parameter says.
@@ -74,6 +108,18 @@ struct bound_row {
     uint8_t pointer;
     int8_t length;
     bool null_is_good;  // whatever the length says
+};
+
+// What only a formula over the other arguments tells: how much is behind a pointer, which numbers are good, or how much
+// memory a call takes.
+enum class formula_kind : uint8_t { LENGTH, RANGE, MEMORY };
+
+struct formula_row {
+    formula_kind kind;
+    uint8_t position;
+    bool null_is_good;  // whatever the length is
+    extent (*least)(const call &);
+    extent (*most)(const call &);
 };
 
 // Pointers to texts that C reads without asking.
@@ -116,7 +162,8 @@ struct function_row {
     const char *deprecated;  // what the header says to use instead, or nullptr
     unsigned first;          // its first row in parameter_rows
     unsigned count;
-    unsigned first_bound, n_bounds, first_strings, n_strings, first_read, n_reads, first_place, n_places;
+    unsigned first_bound, n_bounds, first_strings, n_strings, first_read, n_reads, first_place, n_places, first_formula,
+        n_formulas;
     uint8_t result_handle;  // the kind of the handle that it returns, or no_kind
     bool keeps_gil;
     bool creates;
@@ -178,9 +225,18 @@ constexpr unsigned parameter_index(const char *wrapper, const char *argument) {
     return function_rows[function_index(wrapper)].first + position;
 }
 
+// Whether only some values are good of a number that is known at compile time.
+constexpr bool is_limited(const parameter_row &row) { return row.least != INT64_MIN || row.most != INT64_MAX; }
+
+// The row of the struct that a parameter takes, where a rule holds for the value of one of its fields.
+constexpr const struct_row *checked_struct(const parameter_row &row) {
+    return row.fields != nowhere && struct_rows[row.fields].checked ? &struct_rows[row.fields] : nullptr;
+}
+
 // Functions whose integers are wanted when all arguments are there.
 constexpr bool notes_numbers(const function_row &function) {
-    return function.n_bounds || function.n_strings || function.n_places || function.checks[0].check || function.after;
+    return function.n_bounds || function.n_strings || function.n_places || function.n_formulas ||
+           function.checks[0].check || function.after;
 }
 
 }  // namespace llamacffi

@@ -1,13 +1,13 @@
 // See contexts.h.
 #include "engine/contexts.h"
 
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <stdexcept>
 #include <unordered_map>
 
+#include "checks/lengths.h"
 #include "checks/ownership.h"
 #include "core/callbacks.h"
 #include "engine/cpus.h"
@@ -126,8 +126,6 @@ int32_t encode(call *, llama_context *ctx, llama_batch batch) {
 }
 
 int32_t process(call *, llama_context *ctx, llama_process_type type, llama_batch_ext *batch) {
-    if (type != LLAMA_PROCESS_TYPE_ENCODE && type != LLAMA_PROCESS_TYPE_DECODE)
-        throw std::invalid_argument("type is no llama_process_type");
     if (type == LLAMA_PROCESS_TYPE_ENCODE) require_encoder(ctx);
     prepare_threads(ctx);
     return llama_process(ctx, type, batch);
@@ -154,31 +152,17 @@ bool set_sampler(call *, llama_context *ctx, llama_seq_id sequence, llama_sample
     return done;
 }
 
-ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params) {
-    if (!params || params->n_threads < 1 || params->n_threads > GGML_MAX_N_THREADS)
-        throw std::invalid_argument("params->n_threads must be from 1 to GGML_MAX_N_THREADS");
-    return ggml_threadpool_new(params);
-}
+ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params) { return ggml_threadpool_new(params); }
 
 // ---------------------------------------------------------------- what C takes for granted
-
-void memory_seq_div(call *, llama_memory_t memory, llama_seq_id sequence, llama_pos p0, llama_pos p1, int d) {
-    if (d < 1) throw std::invalid_argument("d must be at least 1");
-    llama_memory_seq_div(memory, sequence, p0, p1, d);
-}
-
-void opt_init(call *, llama_context *ctx, llama_model *model, llama_opt_params params) {
-    if (!params.param_filter || !params.get_opt_pars)
-        throw std::invalid_argument("param_filter and get_opt_pars must be set");
-    llama_opt_init(ctx, model, params);
-}
 
 // Upstream leaves the arrays as malloc gave them, and allocates without looking at what malloc
 // says: so ask first, in one piece.
 llama_batch batch_init(call *, int32_t n_tokens, int32_t embd, int32_t n_seq_max) {
     if (n_tokens < 0 || embd < 0 || n_seq_max < 0) throw std::invalid_argument("sizes must not be negative");
-    const size_t item = std::max<size_t>(embd, 1) * sizeof(float) + (size_t(n_seq_max) + 4) * sizeof(int32_t);
-    ::operator delete(::operator new(item *(size_t(n_tokens) + 1)));
+    const extent item = larger(extent(embd), extent(1)) * extent(sizeof(float)) + extent(n_seq_max) * extent(4);
+    const extent all = (item + extent(16)) * (extent(n_tokens) + extent(1));
+    ::operator delete(::operator new(static_cast<size_t>(all.value())));
     llama_batch batch = llama_batch_init(n_tokens, embd, n_seq_max);
     zero(batch.token, n_tokens);
     zero(batch.embd, size_t(n_tokens) * embd);

@@ -24,8 +24,6 @@ void attach_threadpool(call *, llama_context *ctx, ggml_threadpool_t pool, ggml_
 void detach_threadpool(call *, llama_context *ctx);
 ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params);
 
-void memory_seq_div(call *, llama_memory_t memory, llama_seq_id sequence, llama_pos p0, llama_pos p1, int d);
-void opt_init(call *, llama_context *ctx, llama_model *model, llama_opt_params params);
 llama_batch batch_init(call *, int32_t n_tokens, int32_t embd, int32_t n_seq_max);
 
 extern std::mutex abort_mutex;

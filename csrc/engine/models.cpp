@@ -1,8 +1,6 @@
 // See models.h.
 #include "engine/models.h"
 
-#include <stdexcept>
-
 #include "core/callbacks.h"
 #include "engine/logs.h"
 
@@ -58,15 +56,9 @@ llama_model *load_from_splits(call *c, const char **paths, size_t count, llama_m
 
 llama_model *init_from_user(call *c, gguf_context *metadata, llama_model_set_tensor_data_t set_data, void *user_data,
                             llama_model_params params) {
-    if (!set_data) throw std::invalid_argument("set_tensor_data must be set");
     return load_model(c, params, [&](llama_model_params own) {
         return llama_model_init_from_user(metadata, set_data, user_data, own);
     });
-}
-
-bool is_control(call *, const llama_vocab *vocab, llama_token token) {
-    if (token < 0 || token >= llama_vocab_n_tokens(vocab)) throw std::out_of_range("token is not in the vocabulary");
-    return llama_vocab_is_control(vocab, token);
 }
 
 }  // namespace llamacffi

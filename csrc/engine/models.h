@@ -13,6 +13,4 @@ llama_model *load_from_splits(call *c, const char **paths, size_t count, llama_m
 llama_model *init_from_user(call *c, gguf_context *metadata, llama_model_set_tensor_data_t set_data, void *user_data,
                             llama_model_params params);
 
-bool is_control(call *, const llama_vocab *vocab, llama_token token);
-
 }  // namespace llamacffi

@@ -9,11 +9,8 @@ namespace llamacffi {
 
 namespace {
 
-void check_quantize(const char *input, const char *output, const llama_model_quantize_params &params) {
-    const auto good = [](ggml_type type) { return type >= 0 && type <= GGML_TYPE_COUNT; };  // COUNT stands for unset
+void check_quantize(const char *input, const char *output) {
     if (!*input || !*output) throw std::invalid_argument("fname_inp and fname_out must not be empty");
-    if (!good(params.output_tensor_type) || !good(params.token_embedding_type))
-        throw std::invalid_argument("output_tensor_type or token_embedding_type is no ggml_type");
     std::error_code ignored;
     if (std::filesystem::equivalent(input, output, ignored))
         throw std::invalid_argument("fname_out is the file that is read: it would be destroyed");
@@ -23,7 +20,7 @@ void check_quantize(const char *input, const char *output, const llama_model_qua
 
 // A split output has names of its own.
 uint32_t quantize(call *, const char *input, const char *output, const llama_model_quantize_params *params) {
-    check_quantize(input, output, *params);
+    check_quantize(input, output);
     if (params->keep_split || params->dry_run) return llama_model_quantize(input, output, params);
     const std::string partial = std::string(output) + ".part";
     std::error_code error;

@@ -81,13 +81,7 @@ void require_room_on_device(llama_context *ctx, llama_seq_id sequence, llama_sta
 
 }  // namespace
 
-// The old names have no length; the buffer that came does.
-size_t copy_state_data(call *c, llama_context *ctx, uint8_t *dst) {
-    if (!dst || size_behind(c, 1) < llama_state_get_size(ctx))
-        throw std::invalid_argument("dst is shorter than llama_state_get_size(ctx)");
-    return llama_copy_state_data(ctx, dst);
-}
-
+// The old name has no length; the buffer that came does.
 size_t set_state_data(call *c, llama_context *ctx, const uint8_t *src) {
     if (!src) throw std::invalid_argument("src must not be NULL");
     return state_set_data(c, ctx, src, size_behind(c, 1));
@@ -120,7 +114,7 @@ size_t state_seq_set_data_ext(call *, llama_context *ctx, const uint8_t *src, si
             "src is not what llama_state_seq_get_data_ext() last wrote for its sequence in this context, and the "
             "context keeps no other state of it on the device");
     if (sequence < 0 || static_cast<uint32_t>(sequence) >= llama_n_seq_max(ctx))
-        throw std::out_of_range("dest_seq_id must be from 0 to llama_n_seq_max(ctx) - 1");
+        throw std::invalid_argument("dest_seq_id must be from 0 to llama_n_seq_max(ctx) - 1");
     return llama_state_seq_set_data_ext(ctx, src, size, sequence, flags);
 }
 

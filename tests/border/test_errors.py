@@ -57,7 +57,7 @@ def limit_memory() -> None:
 
 TEXT = b"x" * 20_000_000
 HUNGRY: dict[str, Callable[[Any], object]] = {
-    "llama_sampler_init_penalties": lambda vocab: llama_cpp.llama_sampler_init_penalties(0, 2**31 - 1, 1.1, 0.0, 0.0),
+    "llama_sampler_init_dry": lambda vocab: llama_cpp.llama_sampler_init_dry(vocab, 1.0, 2.0, 1, 2**24, None, 0),
     "llama_tokenize": lambda vocab: llama_cpp.llama_tokenize(vocab, TEXT, len(TEXT), None, 0, True, True),
 }
 

@@ -26,6 +26,21 @@ LIVE: dict[str, Callable[[Any, Any], Any]] = {
     "ggml_threadpool": lambda model, ctx: pool_of(1),
 }
 
+# Live handles that C makes without any other.
+ALONE: dict[str, Callable[[], Any]] = {
+    "struct ggml_opt_dataset *": lambda: llama.ggml_opt_dataset_init(0, 0, 4, 1, 8, 2),
+    "struct ggml_opt_result *": lambda: llama.ggml_opt_result_init(),
+}
+
+SOMEWHERE = ctypes.create_string_buffer(4096)  # stands for a handle of a kind of which the table trusts any address
+
+# What must not be zero in a struct.
+NUMBERS = {"ggml_threadpool_params": {"n_threads": 1}, "ggml_opt_params": {"opt_period": 1}}
+POINTERS = {
+    "llama_opt_params": ("param_filter", "get_opt_pars"),
+    "ggml_opt_params": ("backend_sched", "get_opt_pars"),
+}
+
 # The items that a parameter of this type points to.
 ITEM: dict[str, Any] = {
     "char *": ctypes.c_char,
@@ -36,6 +51,12 @@ ITEM: dict[str, Any] = {
     "ggml_bf16_t *": llama.ggml_bf16_t,
     "void *": ctypes.c_uint8,
     "size_t *": ctypes.c_size_t,
+    "double *": ctypes.c_double,
+    "int64_t *": ctypes.c_int64,
+    "uint8_t(*)[16]": ctypes.c_uint8,
+    "struct ggml_backend * *": ctypes.c_void_p,
+    "struct ggml_backend_buffer_type * *": ctypes.c_void_p,
+    "struct ggml_backend_device * *": ctypes.c_void_p,
     "char * *": ctypes.c_char_p,
     "void * *": ctypes.c_void_p,
     "struct llama_adapter_lora * *": ctypes.c_void_p,
@@ -70,6 +91,36 @@ def good(function: str, ctype: Any, model: Any, ctx: Any) -> Any:
         return LIVE[kind](model, ctx)
     if ctype.cname in ITEM:
         return array_of(ctype, MANY)
+    if ctype.kind == "function":
+        return ffi.cast(ctype, ctypes.addressof(SOMEWHERE))
+    return good_value(ctype)
+
+
+def good_value(ctype: Any) -> Any:
+    """Make an argument that is no array and no handle that a function made."""
+    if ctype.cname in ALONE:
+        return ALONE[ctype.cname]()
+    if ctype.kind == "pointer":
+        return filled(ctype.item) if has_fields(ctype.item) else ctypes.addressof(SOMEWHERE)
     if ctype.kind == "struct":
-        return ctypes_types.named(ctype.cname.removeprefix("struct "))()
-    return False if ctype.cname == "_Bool" else 0
+        return filled(ctype)
+    return False if ctype.cname == "_Bool" else 1 if ctype.kind == "primitive" else 0
+
+
+def has_fields(struct: Any) -> bool:
+    try:
+        return bool(ffi.sizeof(struct) > 0)
+    except (TypeError, ffi.error):
+        return False
+
+
+def filled(ctype: Any) -> Any:
+    """Make a struct, and set the fields that must not be zero."""
+    name = ctype.cname.removeprefix("struct ")
+    struct = ctypes_types.named(name)()
+    for field, value in NUMBERS.get(name, {}).items():
+        setattr(struct, field, value)
+    for field in POINTERS.get(name, ()):
+        place = ctypes.c_void_p.from_buffer(struct, getattr(type(struct), field).offset)
+        place.value = ctypes.addressof(SOMEWHERE)
+    return struct

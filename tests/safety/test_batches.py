@@ -89,14 +89,15 @@ def test_a_context_decodes_after_it_refused_a_batch(ctx: Any) -> int:
 
 
 @pytest.mark.parametrize("sizes", [(-1, 0, 1), (1, 0, -1)])
-@refused(LlamaValueError, r"llama_batch_init\(\): sizes must not be negative")
+@refused(LlamaValueError, r"llama_batch_init\(\): n_\w+ \(int32_t\) must be from 0 to \d+, not -1")
 def test_a_batch_has_no_negative_size(sizes: tuple[int, int, int]) -> None:
     llama.llama_batch_init(*sizes)
 
 
-@refused(MemoryError, r"llama_batch_init\(\): out of memory")
-def test_a_batch_is_no_larger_than_memory() -> None:
-    llama.llama_batch_init(2**31 - 1, 2**31 - 1, 1)
+@pytest.mark.parametrize("sizes", [(2**31 - 2, 2**31 - 1, 1), (2**31 - 2, 2**31 - 1, 2**31 - 1)])
+@refused(MemoryError, r"llama_batch_init\(\): needs more memory than this machine has")
+def test_a_batch_is_no_larger_than_memory(sizes: tuple[int, int, int]) -> None:
+    llama.llama_batch_init(*sizes)
 
 
 # ---------------------------------------------------------------- what a token has
@@ -179,7 +180,7 @@ def test_a_decoder_does_not_encode_a_batch_ext(ctx: Any) -> None:
     llama.llama_process(ctx, llama.LLAMA_PROCESS_TYPE_ENCODE, batch)
 
 
-@refused(LlamaValueError, r"llama_process\(\): type is no llama_process_type")
+@refused(LlamaValueError, r"llama_process\(\): type .+ has no value 99")
 def test_a_batch_ext_is_encoded_or_decoded(ctx: Any) -> None:
     llama.llama_process(ctx, 99, llama.llama_batch_ext_init(ctx))
 

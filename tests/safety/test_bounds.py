@@ -1,19 +1,23 @@
-"""A buffer that is shorter than its length says is refused before C sees it: all `bounds` of bindgen/policy.toml."""
+"""A buffer that is shorter than its length says, or not there, is refused before C sees it: all of the policy."""
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import bounds_table
 import pytest
 from arguments import MANY, array_of, good, types_of
 
-from llamacffi import LlamaValueError
-from llamacffi import llama_cpp as llama
+from llamacffi import LlamaValueError, ffi
+from llamacffi._native import functions
 from support.cells import refused
 
-ROWS = {(row.function, row.pointer): row for row in bounds_table.rows()}
+ROWS = {(row.function, row.pointer): row for row in bounds_table.rows() if not row.formula}
 NULL_IS_GOOD = {key for key, row in ROWS.items() if row.null_is_good}
+COUNTED = [key for key, row in ROWS.items() if row.count is not None]
+NEVER_NULL = [*bounds_table.never_null()]
+every_bound = pytest.mark.parametrize(("function", "pointer"), ROWS)
 
 
 def start(function: str, pointer: int) -> str:
@@ -30,24 +34,78 @@ def is_null(function: str, pointer: int) -> str:
     return rf"{start(function, pointer)}is NULL, where C reads or writes {items}"
 
 
-def call(function: str, pointer: int, given: Any, model: Any, ctx: Any) -> None:
+def must_not_be_null(function: str, pointer: int) -> str:
+    return rf"{start(function, pointer)}must not be NULL"
+
+
+def has_no_such_place(function: str, pointer: int) -> str:
+    return rf"{start(function, pointer)}is byref\(…, -1\) of an object of \d+ bytes"
+
+
+def is_negative(function: str, pointer: int) -> str:
+    return (
+        rf"{start(function, pointer)}(must not be negative, not -1|cannot hold -1|must be (from|at least) \d.*, not -1)"
+    )
+
+
+def call(function: str, pointer: int, given: Any, model: Any, ctx: Any, count: int = MANY) -> None:
     """Call the function with this pointer, a length of many items, and what else is good."""
     arguments = [good(function, ctype, model, ctx) for ctype in types_of(function)]
     arguments[pointer] = given
-    count = ROWS[function, pointer].count
-    if count is not None:
-        arguments[count] = MANY
-    getattr(llama, function)(*arguments)
+    row = ROWS.get((function, pointer))
+    if row and row.count is not None:
+        arguments[row.count] = count
+    functions[function](*arguments)
 
 
-@pytest.mark.parametrize(("function", "pointer"), ROWS)
+def short(function: str, pointer: int) -> Any:
+    """One item, where there should be many, or none where there should be one."""
+    return array_of(types_of(function)[pointer], 0 if ROWS[function, pointer].count is None else 1)
+
+
+@every_bound
 @refused(LlamaValueError, holds_less)
 def test_a_buffer_that_is_too_short_is_refused(function: str, pointer: int, model: Any, ctx: Any) -> None:
-    one_too_few = 0 if ROWS[function, pointer].count is None else 1
-    call(function, pointer, array_of(types_of(function)[pointer], one_too_few), model, ctx)
+    call(function, pointer, short(function, pointer), model, ctx)
+
+
+@every_bound
+@refused(LlamaValueError, holds_less)
+def test_cdata_that_is_too_short_is_refused(function: str, pointer: int, model: Any, ctx: Any) -> None:
+    ctype = types_of(function)[pointer]
+    item = ffi.typeof("char") if ctype.item.kind == "void" else ctype.item
+    made = ffi.new(ffi.getctype(item, "[]"), 0 if ROWS[function, pointer].count is None else 1)
+    call(function, pointer, made, model, ctx)
+
+
+@every_bound
+@refused(LlamaValueError, has_no_such_place)
+def test_a_reference_before_its_object_is_refused(function: str, pointer: int, model: Any, ctx: Any) -> None:
+    made = array_of(types_of(function)[pointer], MANY)
+    call(function, pointer, ctypes.byref(made, -1), model, ctx)
+
+
+@every_bound
+@refused(LlamaValueError, holds_less)
+def test_what_a_reference_leaves_of_its_object_counts(function: str, pointer: int, model: Any, ctx: Any) -> None:
+    made = array_of(types_of(function)[pointer], MANY)
+    last = 1 if ROWS[function, pointer].count is None else ctypes.sizeof(made) // MANY
+    call(function, pointer, ctypes.byref(made, ctypes.sizeof(made) - last), model, ctx)
+
+
+@pytest.mark.parametrize(("function", "pointer"), COUNTED)
+@refused(LlamaValueError, is_negative)
+def test_a_length_is_not_negative(function: str, pointer: int, model: Any, ctx: Any) -> None:
+    call(function, pointer, array_of(types_of(function)[pointer], MANY), model, ctx, count=-1)
 
 
 @pytest.mark.parametrize(("function", "pointer"), sorted(ROWS.keys() - NULL_IS_GOOD))
 @refused(LlamaValueError, is_null)
 def test_null_is_refused_where_c_reads_or_writes(function: str, pointer: int, model: Any, ctx: Any) -> None:
+    call(function, pointer, None, model, ctx)
+
+
+@pytest.mark.parametrize(("function", "pointer"), NEVER_NULL)
+@refused(LlamaValueError, must_not_be_null)
+def test_null_is_refused_where_c_does_not_ask(function: str, pointer: int, model: Any, ctx: Any) -> None:
     call(function, pointer, None, model, ctx)

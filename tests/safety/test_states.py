@@ -39,7 +39,7 @@ def test_a_memory_has_the_sequences_of_its_context(function: str, numbers: tuple
     getattr(llama, function)(llama.llama_get_memory(ctx), *numbers)
 
 
-@refused(LlamaValueError, r"llama_memory_seq_div\(\): d must be at least 1")
+@refused(LlamaValueError, r"llama_memory_seq_div\(\): d \(int\) must be from 1 to 2147483647, not 0")
 def test_positions_are_not_divided_by_zero(ctx: Any) -> None:
     llama.llama_memory_seq_div(llama.llama_get_memory(ctx), 0, 0, -1, 0)
 
@@ -88,12 +88,15 @@ def test_a_sequence_that_is_none_takes_no_state(ctx: Any) -> None:
 
 
 @pytest.mark.parametrize("room", [None, 10])
-@refused(LlamaValueError, r"llama_copy_state_data\(\): dst is shorter than llama_state_get_size")
+@refused(
+    LlamaValueError,
+    r"llama_copy_state_data\(\): dst .+ (holds 10|is NULL), where C (may read or write|reads or writes) \d+ items",
+)
 def test_a_state_without_a_length_is_not_copied_to_a_short_buffer(room: int | None, ctx: Any) -> None:
     llama.llama_copy_state_data(ctx, room and bytearray(room))
 
 
-@refused(LlamaValueError, r"llama_set_state_data\(\): src must not be NULL")
+@refused(LlamaValueError, r"llama_set_state_data\(\): src .+ must not be NULL")
 def test_a_state_is_not_set_out_of_nothing(ctx: Any) -> None:
     llama.llama_set_state_data(ctx, None)
 
