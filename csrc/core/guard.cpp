@@ -10,6 +10,7 @@
 #include "checks/handle_table.h"
 #include "core/callbacks.h"
 #include "core/errors.h"
+#include "engine/joined_threads.h"
 #include "engine/logs.h"
 
 #ifdef LLAMACFFI_OWN_WAITS
@@ -65,7 +66,8 @@ void set_exception(const call &c) {
 
 void throw_assertion(const char *message) {
     if (const auto user = user_abort_callback.get(); user.function) user.function(message);
-    if (current || llamacffi_graph_catches()) throw assertion_failed{message};
+    wait_for_joined_threads();
+    if (current || is_joined_thread() || llamacffi_graph_catches()) throw assertion_failed{message};
     std::fprintf(stderr, "%s\n", message);
 }
 
