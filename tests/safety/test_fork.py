@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import multiprocessing
 import os
 import re
@@ -13,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from llamacffi import LlamaAssertionError
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.cells import returns
 from support.child import outcome, told
 from support.compute_threads import Workers, most_threads
-from support.objects import busy, context_of, decode, load, load_and_decode, pool_of
+from support.graphs import BEYOND, Graph
+from support.objects import abort_with, busy, context_of, decode, load, load_and_decode, pool_of
 
 
 def in_fork(function: Callable[[], object]) -> str:
@@ -200,3 +203,104 @@ def test_forks_among_threads_that_free_contexts_with_pools(model: Any) -> object
     finally:
         stop.set()
         thread.join()
+
+
+# ---------------------------------------------------------------- while the engine is inside of Python
+
+Enter = Callable[[], object]
+
+
+def logging(enter: Enter, call: Callable[[], object]) -> object:
+    """Call something that logs."""
+    llama.llama_log_set(llama.llama_log_callback(lambda *given: enter()), None)
+    return call()
+
+
+def fail_an_assertion(enter: Enter, thread: int) -> None:
+    """Let an assertion fail on this thread of a graph of three; 0 is the one that calls."""
+    llama.ggml_set_abort_callback(llama.ggml_abort_callback_t(lambda message: enter()))
+    with pytest.raises(LlamaAssertionError):
+        Graph(BEYOND if row == thread else 0 for row in range(3)).compute(3)
+
+
+def decode_with_abort_callback(enter: Enter, model: Any) -> None:
+    ctx = context_of(model)
+    abort_with(ctx, lambda data: enter())
+    decode(ctx)
+
+
+INSIDE: dict[str, Callable[[Enter, Any], object]] = {
+    "loading logs": lambda enter, model: logging(enter, load),
+    "making a context logs": lambda enter, model: logging(enter, lambda: context_of(model)),
+    "freeing a context logs": lambda enter, model: logging(enter, functools.partial(llama.llama_free, own(model))),
+    "freeing a model logs": lambda enter, model: logging(enter, functools.partial(free_in_order, model)),
+    "pools are attached": lambda enter, model: logging(enter, functools.partial(attach_and_detach, own(model))),
+    "the number of threads is set": lambda enter, model: logging(
+        enter, functools.partial(llama.llama_set_n_threads, own(model), 2, 2)
+    ),
+    "a progress callback": lambda enter, model: load(
+        progress_callback=llama.llama_progress_callback(lambda *given: (enter(), True)[1])
+    ),
+    "an abort callback": decode_with_abort_callback,
+    "an assertion": lambda enter, model: fail_an_assertion(enter, 0),
+    "an assertion on a worker": lambda enter, model: fail_an_assertion(enter, 2),
+}
+inside = pytest.mark.parametrize("name", INSIDE)
+
+
+def own(model: Any) -> Any:
+    """Make a context with a pool."""
+    return compute_with(3, model)
+
+
+def free_in_order(model: Any) -> None:
+    ctx = context_of(model)
+    llama.llama_model_free(model)
+    llama.llama_free(ctx)
+
+
+def attach_and_detach(ctx: Any) -> None:
+    llama.llama_attach_threadpool(ctx, pool_of(2), None)
+    llama.llama_detach_threadpool(ctx)
+
+
+def anew() -> int:
+    """Do in a child what needs the locks: none of them may be held there by a thread that is not."""
+    llama.llama_log_set(None, None)
+    llama.ggml_set_abort_callback(None)
+    return load_and_decode(gguf_files.shared())
+
+
+@inside
+@returns(told(0))
+def test_a_fork_while_another_thread_is_in_a_callback(name: str, model: Any) -> str:
+    """The callback waits for the fork, and the fork for each lock that the thread below the callback would hold."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def enter() -> None:
+        entered.set()
+        go_on.wait(20)
+
+    thread = threading.Thread(target=INSIDE[name], args=(enter, model))
+    thread.start()
+    assert entered.wait(20)
+    try:
+        return in_fork(anew)
+    finally:
+        go_on.set()
+        thread.join()
+
+
+@inside
+@returns([told(0)])
+def test_a_fork_in_a_callback(name: str, model: Any) -> list[str]:
+    """The forking thread itself would hold the locks."""
+    found: list[str] = []
+
+    def enter() -> None:
+        if not found:
+            found.append("forking")
+            found[0] = in_fork(anew)
+
+    INSIDE[name](enter, model)
+    return found
