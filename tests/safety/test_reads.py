@@ -163,6 +163,13 @@ def test_only_a_chain_is_attached_to_a_context(ctx: Any) -> None:
     llama.llama_set_sampler(ctx, 0, llama.llama_sampler_init_greedy())
 
 
+@returns((True, 0, None))
+def test_a_context_lets_go_of_its_sampler(ctx: Any) -> object:
+    chain = chain_of(llama.llama_sampler_init_greedy())
+    llama.llama_set_sampler(ctx, 0, chain)
+    return llama.llama_set_sampler(ctx, 0, None), decode(ctx), llama.llama_sampler_free(chain)
+
+
 @returns((0, 0))
 def test_a_context_computes_after_its_pool_was_detached_and_freed(ctx: Any) -> object:
     pool = pool_of(2)
