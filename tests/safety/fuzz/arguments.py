@@ -42,7 +42,8 @@ def _argument(actor: Actor, function: Function, parameter: Parameter, counts: di
     ctype, name = parameter.ctype, parameter.name
     if ctype.kind in ("primitive", "enum"):
         return scalars.odd_number(ctype, actor.random) if is_odd else scalars.number(name, ctype, actor.random)
-    if ctype.kind == "function" or (ctype.kind == "pointer" and ctype.item.kind == "function" and not parameter.length):
+    is_many = bool(parameter.length or parameter.items)
+    if ctype.kind == "function" or (ctype.kind == "pointer" and ctype.item.kind == "function" and not is_many):
         return callbacks.make(actor, ctype)
     if ctype.kind == "struct":
         return struct(actor, structs.plain(ctype), is_odd)
@@ -73,16 +74,23 @@ def handle(actor: Actor, kind: str, is_odd: bool) -> Any:
     freed = actor.world.freed[kind]
     if chance < 0.4 and freed:
         return actor.random.choice(freed)
-    if chance < 0.7 and not known().kinds[kind].get("untracked"):
-        return _of_another_kind(actor)
+    if chance < 0.7 and not _is_untracked(kind) and (not is_trusted(kind) or actor.is_alone):
+        return _of_another_kind(actor, is_trusted(kind))
     return None if is_trusted(kind) else actor.random.choice((None, 0, *MADE_UP))
 
 
-def _of_another_kind(actor: Actor) -> Any:
-    others = [
-        handles for kind, handles in actor.world.live.items() if handles and not known().kinds[kind].get("untracked")
-    ]
+def _of_another_kind(actor: Actor, is_trusted_there: bool) -> Any:
+    """Choose a handle of another kind; for one that trusts what the table does not know, one that is surely alive."""
+    others = [handles for kind, handles in actor.world.live.items() if handles and _can_pose(kind, is_trusted_there)]
     return actor.random.choice(actor.random.choice(others)) if others else None
+
+
+def _can_pose(kind: str, is_trusted_there: bool) -> bool:
+    return not _is_untracked(kind) and not (is_trusted_there and known().kinds[kind].get("dies_with_owner"))
+
+
+def _is_untracked(kind: str) -> bool:
+    return bool(known().kinds[kind].get("untracked"))
 
 
 def as_handle(actor: Actor, ctype: Any, handle: Any) -> Any:
@@ -105,11 +113,11 @@ def pointer(actor: Actor, function: Function, parameter: Parameter, counts: dict
         return random.choice((None, 0, 8, 2**63))
     if parameter.nullable and random.random() < 0.3:
         return None
-    if ctype.item.cname == "char" and not parameter.length:
+    if ctype.item.cname == "char" and not (parameter.length or parameter.items):
         return (
             memory.odd_text(random) if is_odd else memory.text(text(actor, f"{function.name} {parameter.name}"), random)
         )
-    count = counts[parameter.length] if isinstance(parameter.length, str) and parameter.length else 1
+    count = counts[parameter.length] if parameter.length else parameter.items or 1
     array = _array(actor, parameter, count)
     if isinstance(array, bytes):
         return array
@@ -120,7 +128,7 @@ def _array(actor: Actor, parameter: Parameter, count: int) -> Any:
     ctype, random = parameter.ctype, actor.random
     if parameter.name in ("src", "dst") and ctype.item.cname == "uint8_t":
         return _state(actor, parameter.name)
-    if ctype.item.cname == "void" and not parameter.length:
+    if ctype.item.cname == "void" and not (parameter.length or parameter.items):
         count = random.choice((0, 64, 4096, 65536))
     if parameter.kind and ctype.item.kind == "pointer":
         return (ctypes.c_void_p * count)(*[handle(actor, parameter.kind, False) for _ in range(count)])
@@ -131,7 +139,7 @@ def _array(actor: Actor, parameter: Parameter, count: int) -> Any:
         return (ctypes_types.named(structs.plain(ctype.item)) * count)(*made)
     if ctype.item.cname == "char":
         return ctypes.create_string_buffer(text(actor, parameter.name), max(count, 400))
-    return memory.filled(ctype, parameter.name, count or 0, random)
+    return memory.filled(ctype, parameter.name, count, random)
 
 
 def _state(actor: Actor, name: str) -> Any:

@@ -54,10 +54,12 @@ class Actor:
         self.depth = 0
         self.wildness = 0.0
         self.trace = False
+        self.is_alone = True  # no other thread makes calls
 
     def inside(self, random: Random, depth: int) -> Actor:
         """Return the one who makes calls inside of a callback."""
         actor = Actor(self.world, self.functions, self.record, self.counts, random, self.slot)
+        actor.is_alone = self.is_alone
         actor.depth, actor.wildness, actor.trace, actor.reasons = depth, self.wildness, self.trace, self.reasons
         return actor
 
@@ -107,6 +109,7 @@ class Actor:
             result = function.call(*given)
         except scalars.Planned:
             outcome = "raised"
+            self._forget_freed(function, given)
         except REFUSALS as error:
             outcome = "refused"
             self.reasons[function.name] = f"{type(error).__name__}: {error}"[:300]
@@ -128,7 +131,7 @@ class Actor:
 
     def _learn(self, function: Function, given: list[Any], result: Any) -> None:
         named = dict(zip((parameter.name for parameter in function.parameters), given, strict=True))
-        self._forget_freed(function, named)
+        self._forget_freed(function, given)
         kind = kind_of(function.result)
         if kind and (address := address_of(result)):
             self.world.add(kind, address)
@@ -139,10 +142,10 @@ class Actor:
         elif isinstance(result, int) and result > 0 and isinstance(named.get("dst"), ctypes.Array):
             self.world.add_state(bytes(named["dst"])[:result])
 
-    def _forget_freed(self, function: Function, named: dict[str, Any]) -> None:
-        for parameter in function.parameters:
+    def _forget_freed(self, function: Function, given: list[Any]) -> None:
+        for parameter, one in zip(function.parameters, given, strict=True):
             if parameter.name == function.rules.frees and parameter.kind:
-                self.world.drop(parameter.kind, address_of(named[parameter.name]))
+                self.world.drop(parameter.kind, address_of(one))
 
 
 def address_of(handle: Any) -> int:

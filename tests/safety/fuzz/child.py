@@ -43,6 +43,7 @@ def main() -> None:
     written.mkdir()
     files = models.write_all(written)
     functions = Functions()
+    gc.freeze()  # so that collecting a seed's garbage looks at that alone
     with (given.folder / "outcomes").open("w") as outcomes:
         for seed in range(given.first, given.first + given.count):
             faulthandler.dump_traceback_later(given.hang, exit=True)
@@ -94,6 +95,7 @@ class Seed:
     def _actor(self, number: int, slot: int) -> Actor:
         chance = random.Random((self.seed << 40) + (slot << 32) + number)
         actor = Actor(self.world, self.functions, self.record, self.counts, chance, slot)
+        actor.is_alone = self.given.threads == 1
         actor.trace, actor.reasons = self.given.trace, self.reasons
         return actor
 

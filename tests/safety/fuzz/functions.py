@@ -17,6 +17,7 @@ from llamacffi._native import functions as built_in
 
 # A parameter or a result that leads to one of these makes the function a tensor operation.
 TENSORS = ("struct ggml_tensor", "struct ggml_cgraph")
+FOR_A_FORMULA = 4096  # items, where a formula says how many
 HANDED_ON = "C only hands it on"
 NEVER_RETURNS = {"ggml_backend_rpc_start_server": "it serves other processes until this one ends"}
 
@@ -26,13 +27,14 @@ class Parameter:
     """One parameter.
 
     `kind` is the kind of handle that it is or that an array of them holds, `length` the name of the parameter that says
-    how many items are behind it, or 1.
+    how many items are behind it, `items` their number where no parameter says it.
     """
 
     name: str
     ctype: Any
     kind: str
-    length: str | int
+    length: str
+    items: int
     texts: bool
     nullable: bool
     is_handed_on: bool
@@ -98,17 +100,20 @@ def _function(name: str) -> Function:
     ctype = ffi.typeof(getattr(lib, name))
     names = inspect.signature(built_in[name]).parameters
     calls_back = any("(*" in one.cname or one.kind == "function" for one in ctype.args)
-    parameters = tuple(_parameter(one, of, rules, calls_back) for one, of in zip(names, ctype.args, strict=True))
+    described = zip(names, ctype.args, strict=True)
+    parameters = tuple(_parameter(one, of, rules, calls_back, [*names]) for one, of in described)
     return Function(name, built_in[name], parameters, ctype.result, rules, _weight(parameters, rules))
 
 
-def _parameter(name: str, ctype: Any, rules: policy.Rules, calls_back: bool) -> Parameter:
+def _parameter(name: str, ctype: Any, rules: policy.Rules, calls_back: bool, names: list[str]) -> Parameter:
     array = ctype.kind == "pointer" and ctype.item.kind == "pointer"
     kind = kind_of(ctype.item if array else ctype)
     handed_on = rules.reason.get(name, "").startswith(HANDED_ON)
     handed_on |= calls_back and name.endswith(("user_data", "userdata", "_ud", "callback_data"))
-    length = rules.bounds.get(name, rules.strings.get(name, ""))
-    return Parameter(name, ctype, kind, length, name in rules.strings, name in rules.nullable, handed_on)
+    said = rules.bounds.get(name, rules.strings.get(name, ""))
+    length = str(said) if said in names else ""
+    items = said if isinstance(said, int) else FOR_A_FORMULA if said and not length else 0
+    return Parameter(name, ctype, kind, length, items, name in rules.strings, name in rules.nullable, handed_on)
 
 
 def _weight(parameters: tuple[Parameter, ...], rules: policy.Rules) -> float:
@@ -121,5 +126,5 @@ def _weight(parameters: tuple[Parameter, ...], rules: policy.Rules) -> float:
 def lengths(function: Function) -> Iterator[tuple[Parameter, str]]:
     """Find the pointers whose length is another parameter."""
     for parameter in function.parameters:
-        if isinstance(parameter.length, str) and parameter.length:
+        if parameter.length:
             yield parameter, parameter.length

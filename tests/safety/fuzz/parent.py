@@ -34,7 +34,7 @@ class Plan:
     count: int = 200
     calls: int = 300
     threads: int = 1
-    each: int = 50  # seeds of one child
+    each: int = 150  # seeds of one child
     hang: float = 120.0
     minutes: float = 0.0  # 0: until all seeds are done
     skip: str = ""
