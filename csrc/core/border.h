@@ -25,6 +25,7 @@
 #include "engine/models.h"
 #include "engine/quantize.h"
 #include "engine/samplers.h"
+#include "engine/saving.h"
 #include "engine/states.h"
 #include "engine/threads.h"
 
