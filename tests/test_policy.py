@@ -88,6 +88,55 @@ def test_the_policy_meets_the_pinned_headers() -> None:
             id="a pointer of gguf",
         ),
         pytest.param(
+            "void ggml_row_read(const void * data);",
+            "",
+            r"ggml_row_read: no rule covers the pointer data \(const void \*\)",
+            id="a pointer of ggml",
+        ),
+        pytest.param(
+            "void llama_thing_grow(struct llama_thing * thing, int n_threads);",
+            "",
+            r"llama_thing_grow: no rule covers the number n_threads \(int\): write `limits = ",
+            id="a number that no rule covers",
+        ),
+        pytest.param(
+            "struct llama_size { int n; };\nvoid llama_fit(struct llama_size size);",
+            "",
+            r"llama_size \(in llama_fit\): no rule covers the number n \(int\): write `limits = ",
+            id="a number in a struct",
+        ),
+        pytest.param(
+            "enum llama_shape { ROUND };\nstruct llama_look { enum llama_shape shape; };\n"
+            "void llama_thing_wear(struct llama_thing * thing, const struct llama_look * look);",
+            "",
+            r"enum llama_shape is a new enum \(in llama_look\.shape, llama_thing_wear\): write ",
+            id="an enum in a struct",
+        ),
+        pytest.param(
+            "struct llama_size { bool wide; };\nvoid llama_fit(struct llama_size size);",
+            "[structs.llama_size]\nlimits = { height = [0, 1] }",
+            r"llama_size has no field 'height', which limits names: correct or remove it in \[structs\.llama_size\]",
+            id="a field that is not there",
+        ),
+        pytest.param(
+            "",
+            "[structs.llama_size]\nlimits = { height = [0, 1] }",
+            r"\[structs\.llama_size\] is no struct that C reads from a function's arguments: remove it",
+            id="a struct that is not there",
+        ),
+        pytest.param(
+            "void llama_thing_name(struct llama_thing * thing, char * buf);",
+            '[functions.llama_thing_name]\nbounds = { buf = "2 * size" }',
+            r"llama_thing_name has no parameter 'size', which the formula '2 \* size' names: correct it",
+            id="a formula of what is not there",
+        ),
+        pytest.param(
+            "void llama_thing_name(struct llama_thing * thing, char * buf);",
+            '[functions.llama_thing_name]\nbounds = { buf = "2 *" }',
+            r"llama_thing_name: '2 \*' is no formula: correct it in \[functions\.llama_thing_name\]",
+            id="a formula that is none",
+        ),
+        pytest.param(
             "typedef void (*llama_hook)(void * data);\nvoid llama_set_hook(llama_hook hook);",
             "",
             r"llama_set_hook: no rule covers the pointer hook .+: write `keeps = \[.hook.\]` .+ or `replaces = ",
