@@ -135,7 +135,6 @@ def judge(policy: Policy, header: trim_header.Header) -> None:
     for name, node in functions.items():
         sentences += _judge_function(policy, types, name, node)
     sentences += _judge_ends(policy, types, functions)
-    sentences += _judge_structs(policy, types)
     sentences += memory_rules.judge(policy, types, functions)
     if sentences:
         raise PolicyError(dict.fromkeys(sentences))
@@ -221,17 +220,6 @@ def _judge_ends(policy: Policy, types: Types, functions: dict[str, c_ast.Decl]) 
                 f"{name} frees what others read, or what reads others: write `replaced_by = …`, a function like those "
                 "in csrc/engine/ends.cpp"
             )
-
-
-def _judge_structs(policy: Policy, types: Types) -> Iterator[str]:
-    for name, table in policy.structs.items():
-        struct = types.struct(name)
-        fields = {field.name for field in struct.decls} if struct else set()
-        named = {*table.get("arrays", {})} | {
-            array["count"] for array in table.get("arrays", {}).values() if "count" in array
-        }
-        for field in named - fields:
-            yield f"struct {name} has no field {field!r}, which [structs.{name}] names: correct or remove it"
 
 
 def _judge_kind(policy: Policy, function: str, kind: Kind) -> Iterator[str]:

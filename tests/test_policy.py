@@ -149,6 +149,24 @@ def test_the_policy_meets_the_pinned_headers() -> None:
             id="a handle without an owner",
         ),
         pytest.param(
+            "struct llama_thing * llama_thing_of(struct llama_thing * thing);",
+            "[functions.llama_thing_of]\ncreates = true",
+            r"llama_thing_of makes an object of thing, and does not say whether that is used .+: write `reads = \[\"thing",
+            id="a new object of another",
+        ),
+        pytest.param(
+            "struct llama_thing * llama_thing_of(struct llama_thing * thing);",
+            '[functions.llama_thing_of]\ncreates = true\nreads = ["thing"]',
+            r"llama_thing_free frees what others read, or what reads others: write `replaced_by = …`",
+            id="an end that does not wait for readers",
+        ),
+        pytest.param(
+            "struct llama_size { bool wide; };\nvoid llama_resize(struct llama_size size);",
+            '[structs.llama_size]\narrays = { items = {} }',
+            r"llama_size has no field 'items', which arrays names: correct or remove it in \[structs\.llama_size\]",
+            id="an array that is not there",
+        ),
+        pytest.param(
             "struct llama_other;\nvoid llama_other_use(struct llama_other * other);",
             "",
             r"llama_other is a new type of handle \(in llama_other_use\): write \[kinds\.llama_other\]",
