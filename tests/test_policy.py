@@ -151,7 +151,7 @@ def test_the_policy_meets_the_pinned_headers() -> None:
         pytest.param(
             "struct llama_thing * llama_thing_of(struct llama_thing * thing);",
             "[functions.llama_thing_of]\ncreates = true",
-            r"llama_thing_of makes an object of thing, and does not say whether that is used .+: write `reads = \[\"thing",
+            r"llama_thing_of makes an object of thing, and does not say .+: write `reads = \[\"thing",
             id="a new object of another",
         ),
         pytest.param(
