@@ -26,10 +26,16 @@ class Field:
     c_type: str
 
 
+PLAN = "ggml_backend_graph_plan_t"
+
+
 def is_tensor_operation(types: Types, node: c_ast.Decl) -> bool:
-    """Whether a function takes or gives tensors or graphs of them: by pointer, in an array, or in a struct by value."""
-    kinds = [types.kind(one) for one in (node.type.type, *(parameter.type for parameter in parameters(node)))]
-    return any(_has_tensors(types, kind) for kind in kinds)
+    """Whether a function takes or gives tensors or graphs of them: by pointer, in an array, or in a struct by value.
+
+    What a backend has made of a graph (a plan) is one too.
+    """
+    used = [node.type.type, *(parameter.type for parameter in parameters(node))]
+    return any(types.unnamed(one) == PLAN or _has_tensors(types, types.kind(one)) for one in used)
 
 
 def _has_tensors(types: Types, kind: Kind) -> bool:

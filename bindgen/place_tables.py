@@ -63,6 +63,8 @@ class PlaceTables:
                 length = f"offsetof({kind.item}, {count})" if count else "0"
                 for handle, item in self._items(own, end):
                     yield _place(position, handle, "COUNTED" if count else "ENDED", offset, length, item, field.name)
+            elif (handle := self._handle_behind(own)) and not own.const:
+                yield _place(position, handle, "OUT", offset, "0", ("void *", "0", "0"), field.name)
 
     def _items(self, array: Kind, end: str) -> Iterator[tuple[str, tuple[str, str, str]]]:
         """The handles in an item of an array: its kind; the item's type, where the handle stands, and what ends it."""

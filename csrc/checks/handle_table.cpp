@@ -100,11 +100,20 @@ bool refuse_kind(const call &c, const parameter_row &row, const std::string &fou
     return refuse_value(c, row, std::string("must be a live ") + row.type.python + ", not " + found);
 }
 
+bool is_registered(uint8_t kind, const void *address) {
+    if (kind != kind_of_ggml_backend_device) return false;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        if (ggml_backend_dev_get(i) == address) return true;
+    }
+    return false;
+}
+
 bool judge_handle(const call &c, const parameter_row &row, const void *address) {
     const handle *known = handles.find(address);
     const bool strict = handle_kinds[row.handle].known;
     if (reinterpret_cast<uintptr_t>(address) < first_page)
         return refuse_kind(c, row, "an address that no call returned");
+    if (is_registered(row.handle, address)) return true;
     if (!known) return !strict || refuse_kind(c, row, "an address that no call returned");
     if (known->kind != row.handle) {
         // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own
@@ -138,6 +147,7 @@ const void *owner_of_result(const call &c) {
 
 void remember_created(const call &c, const void *address) {
     handles.put(address, c.function.result_handle, owner_of_result(c));
+    remember_filled(c);
     for (const void *one : read_in(c)) read_on(address, one);
     if (c.function.copies != nowhere) copy_reads(address, c.addresses[c.function.copies]);
 }

@@ -86,6 +86,9 @@ extern handle_table handles;
 bool refuse_freed(const call &c, const parameter_row &row, const handle &one);
 bool refuse_kind(const call &c, const parameter_row &row, const std::string &found);
 
+// Whether it is a device that the registry has, which the table need not know.
+bool is_registered(uint8_t kind, const void *address);
+
 // Judge a handle that is not simply alive: the way out of the fast check.
 bool judge_handle(const call &c, const parameter_row &row, const void *address);
 

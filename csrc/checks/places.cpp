@@ -10,14 +10,6 @@ namespace llamacffi {
 
 namespace {
 
-// A device is good if the registry has it; the table knows the others.
-bool is_registered(const void *address) {
-    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-        if (ggml_backend_dev_get(i) == address) return true;
-    }
-    return false;
-}
-
 // What is wrong with it, or nullptr. NULL is the end of an array, or what an optional field holds.
 const char *wrong_with(const place_row &place, const void *address) {
     const handle *known = address ? handles.find(address) : nullptr;
@@ -26,9 +18,8 @@ const char *wrong_with(const place_row &place, const void *address) {
         if (known->life == life::FREED) return "a freed one";
         return known->life == life::BROKEN ? "one that an assertion has broken" : nullptr;
     }
-    if (place.handle == kind_of_ggml_backend_device && is_registered(address)) return nullptr;
-    const bool strict = handle_kinds[place.handle].known || place.handle == kind_of_llama_sampler ||
-                        place.handle == kind_of_ggml_backend_device;
+    if (is_registered(place.handle, address)) return nullptr;
+    const bool strict = handle_kinds[place.handle].known || place.handle == kind_of_llama_sampler;
     return strict || known ? "what is none" : nullptr;
 }
 
@@ -66,6 +57,17 @@ std::vector<const void *> read_in(const call &c) {
             all.push_back(pointer_at(c.memory[row.position], static_cast<size_t>(row.field)));
     }
     return all;
+}
+
+void remember_filled(const call &c) {
+    for (unsigned i = 0; i < c.function.n_places; ++i) {
+        const place_row &place = place_rows[c.function.first_place + i];
+        const void *memory = c.memory[place.position];
+        if (place.how != ending::OUT || !memory) continue;
+        const void *target = pointer_at(memory, static_cast<size_t>(place.field));
+        const void *filled = target ? pointer_at(target, 0) : nullptr;
+        if (filled) handles.put(filled, place.handle, nullptr);
+    }
 }
 
 bool check_places(const call &c) {

@@ -16,11 +16,12 @@ inline const void *pointer_at(const void *memory, size_t offset) {
     return address;
 }
 
-// Act on each handle that stands at the place, with its index; false as soon as `act` says so.
+// Act on each handle that stands at the place, with its index; false as soon as `act` says so. What C fills has none
+// yet.
 template <typename Act>
 bool for_handles(const call &c, const place_row &place, Act act) {
     const void *memory = c.memory[place.position];
-    if (!memory) return true;
+    if (!memory || place.how == ending::OUT) return true;
     size_t count = place.how == ending::ONE ? 1 : SIZE_MAX;
     if (place.how == ending::COUNTED && place.field == itself)
         count = c.numbers[place.count] > 0 ? static_cast<size_t>(c.numbers[place.count]) : 0;
@@ -38,6 +39,9 @@ bool for_handles(const call &c, const place_row &place, Act act) {
 
 // All of them are alive, and of their kind.
 bool check_places(const call &c);
+
+// After a call that made an object: the table learns of those that C has put beside it.
+void remember_filled(const call &c);
 
 // What the policy says that the result reads.
 std::vector<const void *> read_in(const call &c);

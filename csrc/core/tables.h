@@ -136,13 +136,13 @@ struct read_row {
     int32_t field;
 };
 
-enum class ending : uint8_t { ONE, COUNTED, ENDED };
+enum class ending : uint8_t { ONE, COUNTED, ENDED, OUT };
 
 // Where handles stand in an argument that is none: a field, an array, an array that a field points to.
 struct place_row {
     uint8_t position;
     uint8_t handle;
-    ending how;        // ONE is a field; COUNTED has its length beside it; ENDED ends with a NULL
+    ending how;        // ONE is a field; COUNTED has its length beside it; ENDED ends with a NULL; C fills OUT
     int32_t field;     // of the struct, or `itself`
     int32_t count;     // COUNTED: the field, or where the argument is an array the parameter, with its length
     uint32_t item;     // size of an item

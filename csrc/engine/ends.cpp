@@ -72,6 +72,11 @@ void free_backend(call *c, ggml_backend *backend) { end(c, backend, ggml_backend
 
 void free_sched(call *c, ggml_backend_sched *sched) { end(c, sched, ggml_backend_sched_free); }
 
+// C's function reads what it frees.
+void free_opt_dataset(call *, ggml_opt_dataset *dataset) {
+    if (dataset) ggml_opt_dataset_free(dataset);
+}
+
 void free_opt_context(call *c, ggml_opt_context *opt_ctx) { end(c, opt_ctx, ggml_opt_free); }
 
 }  // namespace llamacffi

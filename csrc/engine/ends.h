@@ -12,6 +12,7 @@ void free_batch_ext(call *c, llama_batch_ext *batch);
 void free_ggml_context(call *c, ggml_context *ctx);
 void free_backend(call *c, ggml_backend *backend);
 void free_sched(call *c, ggml_backend_sched *sched);
+void free_opt_dataset(call *c, ggml_opt_dataset *dataset);
 void free_opt_context(call *c, ggml_opt_context *opt_ctx);
 
 }  // namespace llamacffi
