@@ -29,10 +29,4 @@ uint32_t quantize(call *, const char *input, const char *output, const llama_mod
     return result;
 }
 
-void save_model(call *, const llama_model *model, const char *path) {
-    replaced_file file(path);
-    llama_model_save_to_file(model, file.partial().c_str());
-    file.put_in_place();
-}
-
 }  // namespace llamacffi

@@ -1,4 +1,4 @@
-// Quantizing and saving: the output is written beside its name and renamed when it is whole (replaced_file.h), so that
+// Quantizing: the output is written beside its name and renamed when it is whole (replaced_file.h), so that
 // a failure leaves what was there.
 #pragma once
 
@@ -7,6 +7,5 @@
 namespace llamacffi {
 
 uint32_t quantize(call *, const char *input, const char *output, const llama_model_quantize_params *params);
-void save_model(call *, const llama_model *model, const char *path);
 
 }  // namespace llamacffi
