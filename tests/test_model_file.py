@@ -109,6 +109,16 @@ def test_a_saved_file_replaces_the_old_one_and_keeps_its_mode(model: int, tmp_pa
     assert stat.S_IMODE(name.stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_a_saved_file_has_the_mode_that_the_umask_leaves(model: int, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        llama_cpp.llama_model_save_to_file(model, tmp_path / "model.gguf")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "model.gguf").stat().st_mode) == 0o666 & ~mask
+
+
 def test_a_symbolic_link_is_written_through_as_by_c(model: int, tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     target.write_bytes(OLD)

@@ -53,6 +53,7 @@ bool refuse_items(const call &c, const parameter_row &row, PyObject *given, cons
 }
 
 bool refuse_buffer(const call &c, const parameter_row &row, PyObject *given) {
+    if (PyErr_Occurred() && is_raised_in_python()) return false;
     PyErr_Clear();
     return refuse_value(c, row,
                         std::string("needs a C-contiguous") + (row.type.is_const ? "" : ", writable") +

@@ -21,6 +21,14 @@ PyObject *index_and_release(PyObject *value) {
     return number;
 }
 
+// Whether the object has the attribute; what its own `__getattr__` raises, but for AttributeError, stays set.
+bool has_attribute(PyObject *object, const char *name) {
+    PyObject *value = PyObject_GetAttrString(object, name);
+    Py_XDECREF(value);
+    if (!value && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+    return value != nullptr;
+}
+
 // Call `act` with a number of the row's C type, to choose it by; false where there is no such type.
 template <typename Act>
 bool by_number_type(const type_row &type, Act act) {
@@ -50,7 +58,7 @@ PyObject *as_index(const call &c, const parameter_row &row, PyObject *given) {
         number = PyNumber_Index(given);
     else if (is_cdata(given))
         number = is_cffi_integer(given) ? PyNumber_Long(given) : nullptr;
-    else if (PyObject_HasAttrString(given, "dtype"))  // NumPy's bool has no __index__
+    else if (has_attribute(given, "dtype"))  // NumPy's bool has no __index__
         number = index_and_release(PyObject_CallMethod(given, "item", nullptr));
     // What the object's own methods raise is the user's to see; the others only say that it is no integer.
     if (!number && (!PyErr_Occurred() || is_conversion_error())) refuse_type(c, row, given, "an integer");
@@ -71,12 +79,13 @@ bool refuse_range(const call &c, const parameter_row &row, PyObject *number) {
 bool convert_floating(const call &c, const parameter_row &row, PyObject *given, double *target) {
     PyObject *value = metatype(given) == simple_type ? ctypes_value(given) : nullptr;
     PyObject *number = value ? value : given;
-    const bool numeric = PyFloat_Check(number) || PyIndex_Check(number) || is_cdata(number) ||
-                         PyObject_HasAttrString(number, "__float__");
+    const bool numeric =
+        PyFloat_Check(number) || PyIndex_Check(number) || is_cdata(number) || has_attribute(number, "__float__");
     *target = numeric ? PyFloat_AsDouble(number) : 0;
     Py_XDECREF(value);
     if (numeric && !PyErr_Occurred()) return true;
-    if (numeric && PyErr_ExceptionMatches(PyExc_OverflowError)) return refuse_range(c, row, given);
+    if (numeric && PyErr_ExceptionMatches(PyExc_OverflowError) && !is_raised_in_python())
+        return refuse_range(c, row, given);
     if (PyErr_Occurred() && !is_conversion_error()) return false;
     return refuse_type(c, row, given, "a number");
 }

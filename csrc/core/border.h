@@ -20,7 +20,6 @@
 #include "engine/adapters.h"
 #include "engine/contexts.h"
 #include "engine/ends.h"
-#include "engine/grammars.h"
 #include "engine/logs.h"
 #include "engine/models.h"
 #include "engine/quantize.h"

@@ -12,15 +12,7 @@
 #include <vector>
 
 #include "core/tables.h"
-
-// Not C++'s thread_local, which would ask at each use whether the variable is initialized already.
-#ifdef _MSC_VER
-#define LLAMACFFI_THREAD_LOCAL __declspec(thread)
-#elif defined(__APPLE__)
-#define LLAMACFFI_THREAD_LOCAL __thread
-#else
-#define LLAMACFFI_THREAD_LOCAL __attribute__((tls_model("initial-exec"))) __thread
-#endif
+#include "core/thread_local.h"
 
 namespace llamacffi {
 

@@ -5,6 +5,7 @@
 
 #include "core/call.h"
 #include "core/errors.h"
+#include "engine/deep_stack.h"
 
 namespace llamacffi {
 
@@ -73,6 +74,8 @@ std::shared_ptr<PyObject> held_argument(const call *c, unsigned position) {
 
 bool must_stop() {
     if (!current) return false;
+    if (is_on_deep_stack())
+        return current->pending || asked_to_stop();  // the thread that waits for this one has the signals
     if (!current->pending && current->thread_state) check_signals(*current);
     return current->pending != nullptr;
 }

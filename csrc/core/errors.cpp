@@ -66,7 +66,17 @@ std::string subject(const call &c, const parameter_row &row) {
     return std::string(c.function.name) + "(): " + described(c, row);
 }
 
+// Only a frame of Python adds a traceback.
+bool is_raised_in_python() {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    const bool raised = traceback != nullptr;
+    PyErr_Restore(type, value, traceback);
+    return raised;
+}
+
 bool is_conversion_error() {
+    if (is_raised_in_python()) return false;
     if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError)) return false;
     PyErr_Clear();
     return true;

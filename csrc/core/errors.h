@@ -38,6 +38,9 @@ std::string out_of_limits(long long least, long long most, long long number);
 // Function, parameter and C type, as each message begins.
 std::string subject(const call &c, const parameter_row &row);
 
+// Whether the exception that is set was raised by Python code: what a user's own method raises comes out as it is.
+bool is_raised_in_python();
+
 // Whether the exception that is set only says that an object is no number; it is then taken back.
 bool is_conversion_error();
 

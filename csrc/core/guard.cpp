@@ -10,6 +10,7 @@
 #include "checks/handle_table.h"
 #include "core/callbacks.h"
 #include "core/errors.h"
+#include "engine/deep_stack.h"
 #include "engine/joined_threads.h"
 #include "engine/logs.h"
 
@@ -49,6 +50,8 @@ void set_exception(const call &c) {
         PyErr_SetString(LlamaAssertionError, with_log(c, failed.message.c_str()).c_str());
     } catch (const more_than_memory &error) {
         PyErr_SetString(PyExc_MemoryError, with_log(c, error.what()).c_str());
+    } catch (const refused_text &refused) {
+        PyErr_SetString(LlamaValueError, with_log(c, refused.reason.c_str()).c_str());
     } catch (const std::bad_alloc &) {
         PyErr_SetString(PyExc_MemoryError, with_log(c, "out of memory").c_str());
     } catch (const std::invalid_argument &error) {
@@ -100,6 +103,8 @@ void log_thrown(const char *function) {
         throw;
     } catch (const assertion_failed &failed) {
         message += failed.message;
+    } catch (const refused_text &refused) {
+        message += refused.reason;
     } catch (const std::exception &error) {
         message += error.what();
     } catch (...) {

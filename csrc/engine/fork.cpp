@@ -13,6 +13,7 @@
 #include "core/callbacks.h"
 #include "core/guard.h"
 #include "engine/contexts.h"
+#include "engine/deep_stack.h"
 #include "engine/logs.h"
 #include "engine/states.h"
 #include "engine/threads.h"
@@ -80,6 +81,8 @@ bool register_at_fork() {
 void take_over() {
     llama_log_set(log_sink, nullptr);
     catch_assertions();
+    deep_stack_hooks = {[] { return static_cast<void *>(current); },
+                        [](void *record) { current = static_cast<call *>(record); }, must_stop};
 #ifndef _WIN32
     pthread_atfork(lock_all, unlock_all, unlock_all);
 #endif

@@ -3,7 +3,8 @@
 
 #include <filesystem>
 #include <stdexcept>
-#include <string>
+
+#include "engine/replaced_file.h"
 
 namespace llamacffi {
 
@@ -22,20 +23,10 @@ void check_quantize(const char *input, const char *output) {
 uint32_t quantize(call *, const char *input, const char *output, const llama_model_quantize_params *params) {
     check_quantize(input, output);
     if (params->keep_split || params->dry_run) return llama_model_quantize(input, output, params);
-    const std::string partial = std::string(output) + ".part";
-    std::error_code error;
-    try {
-        const uint32_t result = llama_model_quantize(input, partial.c_str(), params);
-        if (result == 0) {
-            std::filesystem::rename(partial, output);
-            return 0;
-        }
-        std::filesystem::remove(partial, error);
-        return result;
-    } catch (...) {
-        std::filesystem::remove(partial, error);
-        throw;
-    }
+    replaced_file file(output);
+    const uint32_t result = llama_model_quantize(input, file.partial().c_str(), params);
+    if (result == 0) file.put_in_place();
+    return result;
 }
 
 }  // namespace llamacffi

@@ -1,5 +1,5 @@
-// Quantizing: the output is written beside its name and renamed when it is whole, so that a failure leaves what was
-// there.
+// Quantizing: the output is written beside its name and renamed when it is whole (replaced_file.h), so that
+// a failure leaves what was there.
 #pragma once
 
 #include "core/call.h"

@@ -12,6 +12,8 @@
 #include <fstream>
 #endif
 
+#include "engine/replaced_file.h"
+
 namespace llamacffi {
 
 namespace {
@@ -53,8 +55,9 @@ FILE *open_file(call *, const char *name, const char *mode) {
 }
 
 void save_model(call *, const llama_model *model, const char *path) {
-    require_not_mapped(path);
-    llama_model_save_to_file(model, path);
+    replaced_file file(path);  // a file that is mapped stays as it is for whoever has mapped it
+    llama_model_save_to_file(model, file.partial().c_str());
+    file.put_in_place();
 }
 
 bool save_gguf(call *, const gguf_context *ctx, const char *path, bool only_meta) {

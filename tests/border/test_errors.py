@@ -6,6 +6,7 @@ What ends the process with ctypes is tested in tests/safety, mistake by mistake.
 from __future__ import annotations
 
 import resource
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,74 @@ def test_a_new_context_at_a_broken_one_s_address_works(model: Any) -> int:
 
 def test_decoding_with_the_wrong_token_is_refused_by_llama_cpp_itself(context: Any) -> None:
     assert decode(context, [tiny_model.N_VOCAB]) == -1
+
+
+# ---------------------------------------------------------------- what a user's own methods raise
+
+
+class Own(Exception):
+    """No exception that the border could take for its own."""
+
+
+RAISED = (Own, TypeError, ValueError, OverflowError, BufferError, RuntimeError)
+raised = pytest.mark.parametrize("kind", RAISED, ids=lambda kind: kind.__name__)
+
+
+def with_method(name: str, kind: type[Exception]) -> Any:
+    """Make an object whose method of this name raises."""
+
+    def method(*_: object) -> None:
+        raise kind("mine")
+
+    return type("Given", (), {name: method})()
+
+
+@raised
+def test_what_an_index_raises_comes_out(kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"^mine$"):
+        llama_cpp.ggml_type_size(with_method("__index__", kind))
+
+
+@raised
+def test_what_a_float_raises_comes_out(kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"^mine$"):
+        llama_cpp.llama_sampler_init_temp(with_method("__float__", kind))
+
+
+@raised
+def test_what_a_bool_raises_comes_out(kind: type[Exception], vocab: Any) -> None:
+    class Given:
+        def __index__(self) -> int:
+            return 1
+
+        def __bool__(self) -> bool:
+            raise kind("mine")
+
+    with pytest.raises(kind, match=r"^mine$"):
+        llama_cpp.llama_tokenize(vocab, b"a", 1, None, 0, Given(), False)
+
+
+@raised
+@pytest.mark.parametrize("call", [llama_cpp.ggml_type_size, llama_cpp.llama_sampler_init_temp])
+def test_what_a_getattr_raises_comes_out(call: Callable[[Any], object], kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"^mine$"):
+        call(with_method("__getattr__", kind))
+
+
+@pytest.mark.parametrize("call", [llama_cpp.ggml_type_size, llama_cpp.llama_sampler_init_temp])
+def test_an_object_that_lacks_the_attribute_is_no_number(call: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match=r"must be .+, not Given"):
+        call(with_method("__getattr__", AttributeError))
+
+
+@raised
+def test_what_an_item_of_a_list_raises_comes_out(kind: type[Exception], vocab: Any) -> None:
+    with pytest.raises(kind, match=r"^mine$"):
+        llama_cpp.llama_detokenize(vocab, [1, with_method("__index__", kind)], 2, bytearray(8), 8, False, False)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python code exports buffers since 3.12")
+@raised
+def test_what_an_exporter_of_a_buffer_raises_comes_out(kind: type[Exception], vocab: Any) -> None:
+    with pytest.raises(kind, match=r"^mine$"):
+        llama_cpp.llama_tokenize(vocab, with_method("__buffer__", kind), 1, None, 0, False, False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import os
+import stat
 from ctypes import byref
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.cells import refused, returns
@@ -86,11 +89,11 @@ def test_a_model_is_not_trained_without_callbacks(model: Any, ctx: Any) -> None:
 # ---------------------------------------------------------------- quantizing
 
 
-def quantize(source: bytes, target: Path, **fields: Any) -> None:
+def quantize(source: bytes, target: Path, **fields: Any) -> int:
     params = llama.llama_model_quantize_default_params()
     for name, value in fields.items():
         setattr(params, name, value)
-    llama.llama_model_quantize(source, os.fsencode(target), byref(params))
+    return int(llama.llama_model_quantize(source, os.fsencode(target), byref(params)))
 
 
 @refused(LlamaValueError, r"llama_model_quantize\(\): params .+ must not be NULL")
@@ -99,7 +102,7 @@ def test_a_model_is_not_quantized_without_params(folder: Path) -> None:
 
 
 @refused(LlamaValueError, r"llama_model_quantize\(\): fname_inp and fname_out must not be empty")
-def test_a_file_without_a_name_is_not_quantized(folder: Path) -> None:
+def test_a_file_without_a_name_is_not_quantize(folder: Path) -> None:
     quantize(b"", folder / "quantized")
 
 
@@ -115,3 +118,57 @@ def test_a_file_is_not_quantized_onto_itself(folder: Path) -> None:
 )
 def test_a_model_is_not_quantized_to_a_type_that_is_none(field: str, folder: Path) -> None:
     quantize(os.fsencode(gguf_files.shared()), folder / "quantized", **{field: -999})
+
+
+OLD = b"what stood there before"
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@returns((0, OLD, ["out", "out.part"]))
+def test_a_file_of_the_users_own_beside_the_output_is_unharmed(folder: Path) -> object:
+    (folder / "out.part").write_bytes(OLD)
+    status = quantize(os.fsencode(gguf_files.shared()), folder / "out")
+    return status, (folder / "out.part").read_bytes(), names_in(folder)
+
+
+@returns((OLD, ["out"]))
+def test_a_quantization_that_fails_leaves_what_was_there(folder: Path) -> object:
+    (folder / "out").write_bytes(OLD)
+    with contextlib.suppress(LlamaError):
+        assert quantize(b"/nonexistent/model.gguf", folder / "out") != 0
+    return (folder / "out").read_bytes(), names_in(folder)
+
+
+@refused(LlamaError, r"llama_model_quantize\(\): .+/missing/out was not written: No such file or directory")
+def test_a_model_is_not_quantized_into_a_folder_that_is_not_there(folder: Path) -> None:
+    quantize(os.fsencode(gguf_files.shared()), folder / "missing" / "out")
+
+
+@returns(([0, 0], ["out"], True))
+def test_two_quantizations_into_one_output_leave_one_whole_file(folder: Path) -> object:
+    source = os.fsencode(gguf_files.shared())
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: quantize(source, folder / "out"), range(2)))
+    return done, names_in(folder), load(folder / "out") is not None
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+@returns(True)
+def test_a_quantized_file_has_the_mode_that_the_umask_leaves(mask: int, folder: Path) -> bool:
+    before = os.umask(mask)
+    try:
+        quantize(os.fsencode(gguf_files.shared()), folder / "out")
+    finally:
+        os.umask(before)
+    return stat.S_IMODE((folder / "out").stat().st_mode) == 0o666 & ~mask
+
+
+@returns(0o640)
+def test_a_quantized_file_keeps_the_mode_of_the_one_that_it_replaces(folder: Path) -> int:
+    (folder / "out").write_bytes(OLD)
+    (folder / "out").chmod(0o640)
+    quantize(os.fsencode(gguf_files.shared()), folder / "out")
+    return stat.S_IMODE((folder / "out").stat().st_mode)

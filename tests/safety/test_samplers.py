@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from ctypes import byref
 from typing import Any
 
 import pytest
 
-from llamacffi import LlamaAssertionError, LlamaValueError
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
-from support.cells import refused, returns
+from support.cells import raises, refused, returns
 from support.objects import candidates, chain_of, decode, load, user_sampler
 
 # ---------------------------------------------------------------- no candidates
@@ -167,3 +168,112 @@ def test_a_sampler_has_an_interface() -> None:
 @returns(b"(without a name)")
 def test_a_sampler_without_a_name_says_so() -> object:
     return llama.llama_sampler_name(user_sampler())
+
+
+@returns(b"(without a name)")
+def test_a_sampler_whose_name_is_none_says_so() -> object:
+    return llama.llama_sampler_name(user_sampler(name=lambda sampler: None))
+
+
+@returns(b"mine")
+def test_a_sampler_has_the_name_that_its_function_gives() -> object:
+    return llama.llama_sampler_name(user_sampler(name=lambda sampler: b"mine"))
+
+
+class Own(Exception):
+    """What a function of the caller's own raises."""
+
+
+def raising(*_: object) -> None:
+    raise Own("mine")
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "name": llama.llama_sampler_name,
+    "accept": lambda sampler: llama.llama_sampler_accept(sampler, 1),
+    "apply": lambda sampler: llama.llama_sampler_apply(sampler, byref(candidates())),
+    "reset": llama.llama_sampler_reset,
+    "clone": llama.llama_sampler_clone,
+    "free": llama.llama_sampler_free,
+}
+
+
+@pytest.mark.parametrize("function", CALLS)
+@raises(Own, "mine")
+def test_what_a_function_of_a_sampler_raises_comes_out(function: str) -> None:
+    CALLS[function](user_sampler(**{function: raising}))
+
+
+@pytest.mark.parametrize("function", ["accept", "apply", "reset", "clone", "free"])
+@raises(Own, "mine")
+def test_what_a_member_of_a_chain_raises_comes_out(function: str) -> None:
+    CALLS[function](chain_of(user_sampler(**{function: raising})))
+
+
+def address(sampler: Any) -> int:
+    return ctypes.addressof(sampler.contents)
+
+
+def in_a_chain() -> int:
+    member = llama.llama_sampler_init_greedy()
+    chain_of(member)
+    return address(member)
+
+
+def freed() -> int:
+    sampler = llama.llama_sampler_init_greedy()
+    llama.llama_sampler_free(sampler)
+    return address(sampler)
+
+
+NO_COPIES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "none": (lambda sampler: None, "no sampler"),
+    "garbage": (lambda sampler: 0xDEAD0000, "what is no live sampler"),
+    "itself": (address, "the sampler itself"),
+    "a freed one": (lambda sampler: freed(), "what is no live sampler"),
+    "a model": (lambda sampler: load(), "what is no live sampler"),
+    "a member": (lambda sampler: in_a_chain(), "a sampler that belongs to a chain"),
+}
+SAID = r"llama_sampler_clone\(\): clone\(\) of a sampler of the caller's own gave "
+
+
+@pytest.mark.parametrize("name", NO_COPIES)
+@refused(LlamaError, lambda name: SAID + NO_COPIES[name][1])
+def test_a_copy_is_a_sampler_of_its_own(name: str) -> None:
+    llama.llama_sampler_clone(user_sampler(clone=NO_COPIES[name][0]))
+
+
+@pytest.mark.parametrize("name", NO_COPIES)
+@refused(LlamaError, lambda name: SAID + NO_COPIES[name][1])
+def test_a_chain_is_copied_with_members_that_are_samplers(name: str) -> None:
+    llama.llama_sampler_clone(chain_of(user_sampler(clone=NO_COPIES[name][0])))
+
+
+@returns([b"copy", 1])
+def test_a_chain_is_copied_with_the_copies_that_its_members_give() -> object:
+    def copy(sampler: object) -> int:
+        return address(user_sampler(name=lambda sampler: b"copy"))
+
+    original = chain_of(user_sampler(clone=copy))
+    chain = llama.llama_sampler_clone(original)
+    llama.llama_sampler_free(original)
+    llama.llama_sampler_apply(chain, byref(candidates()))
+    return [llama.llama_sampler_name(llama.llama_sampler_chain_get(chain, 0)), llama.llama_sampler_chain_n(chain)]
+
+
+@returns(b"mine")
+def test_a_sampler_without_data_needs_no_function_to_be_copied() -> object:
+    original = user_sampler(name=lambda sampler: b"mine")
+    copy = llama.llama_sampler_clone(original)
+    llama.llama_sampler_free(original)
+    return llama.llama_sampler_name(copy)
+
+
+@returns(None)
+def test_the_times_of_a_chain_with_such_a_member_are_printed() -> object:
+    return llama.llama_perf_sampler_print(chain_of(user_sampler(name=raising)))
+
+
+@raises(Own, "mine")
+def test_a_context_gives_back_what_a_member_of_its_sampler_raises(ctx: Any) -> None:
+    llama.llama_set_sampler(ctx, 0, chain_of(user_sampler(backend_init=raising, backend_apply=raising)))

@@ -55,6 +55,21 @@ def language(pieces: tuple[str, ...]) -> st.SearchStrategy[str]:
     return st.lists(part, max_size=40).map("".join)
 
 
+def nested(pairs: tuple[tuple[str, str], ...], core: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Nest a text deeply in pairs of brackets, of which the closing ones may be fewer."""
+
+    def build(given: tuple[tuple[str, str], str, int, int]) -> str:
+        (left, right), middle, opened, closed = given
+        return left * opened + middle + right * closed
+
+    depth = st.sampled_from((0, 1, 100, 5_000, 20_000))
+    return st.tuples(st.sampled_from(pairs), core, depth, depth).map(build)
+
+
+GROUPS = (("(", ")"), ("((", "))"), ('("a" ', ")"), ("(a | ", ")"), ("(", ")?"), ("(", "){0,2}"))
+REGEX_GROUPS = (("(", ")"), ("(?:", ")"), ("(a|", ")"), ("(", ")?"), ("[a", "]"), ("(?=", ")"))
+
+
 def no_nul(text: str) -> bool:
     return "\0" not in text
 
@@ -132,6 +147,8 @@ MESSAGES = st.lists(
 
 PROPERTIES: dict[str, tuple[Callable[[Any], None], st.SearchStrategy[Any]]] = {
     "grammar": (grammar, language(GBNF).filter(no_nul)),
+    "nested_grammar": (grammar, nested(GROUPS, language(GBNF).filter(no_nul))),
+    "nested_pattern": (lazy_grammar, st.tuples(st.just('"a"'), nested(REGEX_GROUPS, language(REGEX).filter(no_nul)))),
     "lazy_grammar": (lazy_grammar, st.tuples(*(language(kind).filter(no_nul) for kind in (GBNF, REGEX)))),
     "template": (template, st.tuples(language((*JINJA, *NAMES)).filter(no_nul) | st.sampled_from(NAMES), MESSAGES)),
     "tokens": (tokens, st.text().filter(no_nul) | st.binary()),

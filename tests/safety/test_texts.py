@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import byref
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from llamacffi import LlamaValueError
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
-from support.objects import ints
+from support.checkout import vocabulary_folder
+from support.objects import ints, load
 from support.tiny_model import N_VOCAB
 
 # ---------------------------------------------------------------- tokens out of range
@@ -123,3 +125,51 @@ def test_a_message_has_a_role_and_a_content(message: tuple[bytes | None, bytes |
 def test_a_chat_template_that_is_none_is_not_applied() -> int:
     message = llama.llama_chat_message(b"user", b"x")
     return int(llama.llama_chat_apply_template(b"{{ x" * 10_000, byref(message), 1, True, None, 0))
+
+
+# ---------------------------------------------------------------- long texts
+
+MEGABYTE = 2**20
+LONG = {
+    "spaces": b" " * MEGABYTE,
+    "digits": b"1" * MEGABYTE,
+    "one letter": b"a" * MEGABYTE,
+    "emoji": "🦙".encode() * (MEGABYTE // 4),
+    "newlines": b"\n" * MEGABYTE,
+    "words": b"lorem ipsum " * (MEGABYTE // 12),
+}
+TOO_LONG = "LlamaValueError: llama_tokenize(): text has too long a run for the tokenizer's regular expression"
+
+
+def survived(call: Callable[[], int]) -> bool:
+    """Whether the call counts tokens, or says that its text has too long a run."""
+    try:
+        return call() != 0
+    except LlamaValueError as error:
+        return f"LlamaValueError: {error}".startswith(TOO_LONG)
+
+
+@pytest.mark.parametrize("text", LONG)
+@pytest.mark.parametrize("vocabulary", [path.name for path in sorted(vocabulary_folder().glob("*.gguf"))])
+@returns(True)
+def test_a_long_text_is_tokenized_or_refused(vocabulary: str, text: str) -> bool:
+    """<regex>, by which some of the tokenizers split, recurses by character."""
+    model = load(vocabulary_folder() / vocabulary, vocab_only=True)
+    vocab = llama.llama_model_get_vocab(model)
+    return survived(lambda: llama.llama_tokenize(vocab, LONG[text], len(LONG[text]), None, 0, False, False))
+
+
+HOSTILE = {
+    "nested braces": b"{{" * 200_000 + b"}}" * 200_000,
+    "nested blocks": b"{% if a %}" * 100_000,
+    "known words": b"<|im_start|>[INST]<<SYS>><|user|>" * 20_000,
+    "spaces": b" " * MEGABYTE,
+}
+
+
+@pytest.mark.parametrize("template", HOSTILE)
+@returns(True)
+def test_a_hostile_template_and_role_are_survived(template: str) -> bool:
+    message = llama.llama_chat_message(HOSTILE[template], HOSTILE[template])
+    given = (HOSTILE[template], byref(message), 1, True, None, 0)
+    return isinstance(llama.llama_chat_apply_template(*given), int)

@@ -1,0 +1,77 @@
+"""A server of remote backends that says nothing is an exception, and local models go on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from llamacffi import LlamaError, LlamaValueError
+from llamacffi import llama_cpp as llama
+from support.cells import refused, returns
+
+LIMIT = "0.3"
+
+
+def server(behave: Callable[[socket.socket], object]) -> bytes:
+    """Listen on a port of loopback; let a thread behave with what listens; return the endpoint."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=behave, args=(listening,), daemon=True).start()
+    return b"127.0.0.1:%d" % listening.getsockname()[1]
+
+
+held: list[socket.socket] = []  # what is collected is closed, which would be an answer
+
+
+def take_no_connection(listening: socket.socket) -> None:
+    """As a process that was stopped by a signal: the system takes the connection for it."""
+    held.append(listening)
+
+
+def take_and_say_nothing(listening: socket.socket) -> None:
+    held.extend((listening, listening.accept()[0]))
+
+
+def say_half(listening: socket.socket) -> None:
+    connection = listening.accept()[0]
+    held.extend((listening, connection))
+    connection.sendall(b"\x03\x00\x00\x00")
+
+
+SILENT = {function.__name__: function for function in (take_no_connection, take_and_say_nothing, say_half)}
+SAID = r"\(\): the server 127\.0\.0\.1:\d+ did not answer within 0\.3\d* s"
+
+
+@pytest.mark.parametrize("name", SILENT)
+@refused(LlamaError, lambda name: r"ggml_backend_rpc_add_server" + SAID)
+def test_a_silent_server_is_not_added(name: str) -> None:
+    os.environ["LLAMACFFI_RPC_TIMEOUT"] = LIMIT
+    llama.ggml_backend_rpc_add_server(server(SILENT[name]))
+
+
+@refused(LlamaError, r"ggml_backend_rpc_init" + SAID)
+def test_a_silent_server_makes_no_backend() -> None:
+    os.environ["LLAMACFFI_RPC_TIMEOUT"] = LIMIT
+    llama.ggml_backend_rpc_init(server(take_and_say_nothing), 0)
+
+
+@returns(2)
+def test_a_silent_server_is_asked_again() -> int:
+    os.environ["LLAMACFFI_RPC_TIMEOUT"] = LIMIT
+    endpoint, failed = server(take_no_connection), 0
+    for _ in range(2):
+        try:
+            llama.ggml_backend_rpc_add_server(endpoint)
+        except LlamaError:
+            failed += 1
+    return failed
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "soon", "nan", "1e9"])
+@refused(LlamaValueError, lambda limit: r"ggml_backend_rpc_add_server\(\): LLAMACFFI_RPC_TIMEOUT should be seconds")
+def test_a_limit_is_a_number_of_seconds(limit: str) -> None:
+    os.environ["LLAMACFFI_RPC_TIMEOUT"] = limit
+    llama.ggml_backend_rpc_add_server(server(take_no_connection))
