@@ -58,7 +58,28 @@ def structs(types: Types, node: c_ast.Decl, rules: policy.Rules) -> list[str]:
     return [] if is_tensor_operation(types, node) or rules.fills else [*structs_taken(types, [node])]
 
 
+def read_on(_types: Types, _node: c_ast.Decl, rules: policy.Rules) -> list[str]:
+    return [*rules.reads, *([rules.copies] if rules.copies else [])]
+
+
+def kept(_types: Types, _node: c_ast.Decl, rules: policy.Rules) -> list[str]:
+    return [*rules.keeps, *rules.replaces]
+
+
+def handles(types: Types, node: c_ast.Decl, _rules: policy.Rules) -> list[str]:
+    pairs = zip(parameter_names(node), parameters(node), strict=True)
+    return [name for name, parameter in pairs if types.kind(parameter.type).name in ("HANDLE", "OBJECT")]
+
+
+def computes(_types: Types, _node: c_ast.Decl, rules: policy.Rules) -> list[str]:
+    return [*rules.computes]
+
+
 MECHANISMS: dict[str, Covers] = {
+    "A handle: alive, of its kind, and entered by one that changes it": handles,
+    "An object that computes, with what it uses": computes,
+    "What a new object reads as long as it lives": read_on,
+    "What C holds on to": kept,
     "A pointer with a length": lengths,
     "A length that is a formula": formulas,
     "A pointer that must not be NULL": never_null,

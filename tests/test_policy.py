@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bindgen import policy, trim_header
+from bindgen import policy, safety_table, trim_header
 from support.checkout import ROOT, source
 
 HEADER = """
@@ -162,7 +162,7 @@ def test_the_policy_meets_the_pinned_headers() -> None:
         ),
         pytest.param(
             "struct llama_size { bool wide; };\nvoid llama_resize(struct llama_size size);",
-            '[structs.llama_size]\narrays = { items = {} }',
+            "[structs.llama_size]\narrays = { items = {} }",
             r"llama_size has no field 'items', which arrays names: correct or remove it in \[structs\.llama_size\]",
             id="an array that is not there",
         ),
@@ -196,6 +196,13 @@ def test_the_build_says_what_to_write(judge: Judge, header: str, rules: str, sen
     said = judge(header, rules)
     assert re.search(rf"^bindgen/policy\.toml: {sentence}", said), said
     assert len(said.splitlines()) == 1
+
+
+def test_the_table_of_what_is_covered_is_made_of_the_headers() -> None:
+    rows = [*safety_table.rows(trim_header.trim(source()), policy.load())]
+    assert len(rows) == len(safety_table.MECHANISMS)
+    assert any("`llama_init_from_model` (model, params.ctx_other)" in row for row in rows)
+    assert all(row.split("|")[2].strip() != "0" for row in rows)
 
 
 def test_a_reason_covers_a_pointer(judge: Judge) -> None:

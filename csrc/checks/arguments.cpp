@@ -6,20 +6,8 @@
 #include "checks/reads.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
-#include "engine/samplers.h"
 
 namespace llamacffi {
-
-namespace {
-
-const llama_sampler_i *interface_of_chains() {
-    llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
-    const llama_sampler_i *interface = chain->iface;
-    llama_sampler_free(chain);
-    return interface;
-}
-
-}  // namespace
 
 // That they are adapters, and alive, has been asked already, and so has the array's length.
 bool check_adapters(call &c, unsigned position) {
@@ -46,15 +34,6 @@ bool check_tokens(call &c, unsigned position) {
                                 ", where the vocabulary has " + std::to_string(size));
     }
     return true;
-}
-
-// The functions of a chain take any sampler, and read a chain's members out of it.
-bool check_chain(call &c, unsigned position) {
-    const auto *sampler = static_cast<const llama_sampler *>(c.addresses[position]);
-    static const llama_sampler_i *const chain_interface = interface_of_chains();
-    if (!sampler || sampler->iface == chain_interface) return true;  // NULL passes where the policy takes it
-    return refuse_value(c, c.parameters()[position],
-                        std::string("must be a sampler chain, not the sampler ") + sampler_name(nullptr, sampler));
 }
 
 // No more candidates than the array has that the caller put into the struct.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "checks/chains.h"
 #include "checks/ownership.h"
 #include "checks/places.h"
 #include "checks/reads.h"
@@ -149,7 +150,9 @@ void remember_created(const call &c, const void *address) {
     handles.put(address, c.function.result_handle, owner_of_result(c));
     remember_filled(c);
     for (const void *one : read_in(c)) read_on(address, one);
-    if (c.function.copies != nowhere) copy_reads(address, c.addresses[c.function.copies]);
+    if (c.function.copies == nowhere) return;
+    copy_reads(address, c.addresses[c.function.copies]);
+    adopt_members(address);
 }
 
 namespace {

@@ -234,6 +234,18 @@ def test_the_copy_of_a_sampler_keeps_the_functions_of_the_first() -> object:
     return llama.llama_sampler_name(copy)
 
 
+@refused(LlamaValueError, r"llama_sampler_free\(\): smpl .+ belongs to a sampler chain")
+def test_what_clone_has_made_for_the_copy_of_a_chain_belongs_to_it() -> None:
+    made: list[Any] = []
+
+    def clone(itself: object) -> int:
+        made.append(llama.llama_sampler_init_greedy())
+        return int(ctypes.cast(made[0], ctypes.c_void_p).value or 0)
+
+    llama.llama_sampler_clone(chain_of(user_sampler(clone=clone)))
+    llama.llama_sampler_free(made[0])
+
+
 # ---------------------------------------------------------------- callbacks
 
 
