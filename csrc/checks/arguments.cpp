@@ -52,6 +52,22 @@ bool check_candidates(call &c, unsigned position) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
+// A tensor that was read from a file has a name and a shape, and nothing that C could write.
+void remember_read_tensors(call &, const void *result) {
+    handle *known = handles.find(result);
+    if (known) known->bare = gguf_get_n_tensors(static_cast<const gguf_context *>(result)) > 0;
+}
+
+// `only_meta` is the last argument.
+bool check_tensors_in_memory(call &c, unsigned position) {
+    const handle *known = handles.find(c.addresses[position]);
+    if (!known || !known->bare || PyObject_IsTrue(c.arguments[c.count - 1]) == 1) return true;
+    PyErr_Clear();
+    return refuse_value(c, c.parameters()[position],
+                        "has tensors that were read without their data: write only_meta, or add tensors that are in "
+                        "memory to one of gguf_init_empty()");
+}
+
 // What was made for one context is of no use to another.
 bool check_of_context(call &c, unsigned position) {
     const void *made = c.addresses[position];

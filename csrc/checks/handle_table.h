@@ -29,6 +29,7 @@ struct handle {
     uint8_t kind;
     llamacffi::life life;
     bool foreign;  // a sampler that the caller built: C must not free it
+    bool bare;     // a gguf context whose tensors were read without their data
 };
 
 // Open addressing; what was freed stays, to tell what a stale handle was, until the table grows and nobody reads it.

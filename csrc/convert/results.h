@@ -33,6 +33,9 @@ inline PyObject *from_pointer(call &c, const char *result) {
     if constexpr (row.kind == type_kind::HANDLE || row.kind == type_kind::OBJECT) {
         c.owner = result;
         remember_handle<Function>(c, result);
+        if constexpr (function_rows[Function].after != nullptr) {
+            if (result) function_rows[Function].after(c, result);
+        }
     }
     if constexpr (row.kind == type_kind::TEXT || row.kind == type_kind::CHARS) {
         return result ? PyBytes_FromString(result) : none();

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llamacffi import LlamaAssertionError, LlamaValueError, ffi
 from llamacffi import llama_cpp as llama
+from support import gguf_files
 from support.cells import raises, refused, returns
 from support.objects import floats, ints, load
 
@@ -221,3 +224,40 @@ def test_more_than_the_machine_has_is_a_memory_error_at_once(function: str) -> N
 @refused(LlamaValueError, lambda function, number: rf"{function}\(\): type \(enum ggml_type\) has no value {number}")
 def test_a_type_that_was_removed_is_none(function: str, number: int) -> None:
     getattr(llama, function)(number)
+
+
+# ---------------------------------------------------------------- tensors without data
+
+
+@refused(LlamaValueError, r"gguf_write_to_file\(\): ctx .+ has tensors that were read without their data")
+def test_tensors_that_were_read_without_their_data_are_not_written(folder: Path) -> None:
+    gguf = llama.gguf_init_from_file(os.fsencode(gguf_files.shared()), llama.gguf_init_params(True, None))
+    llama.gguf_write_to_file(gguf, os.fsencode(folder / "out.gguf"), False)
+
+
+@refused(LlamaValueError, r"gguf_write_to_file_ptr\(\): ctx .+ has tensors that were read without their data")
+def test_nor_into_an_open_file(folder: Path) -> None:
+    gguf = llama.gguf_init_from_file(os.fsencode(gguf_files.shared()), llama.gguf_init_params(True, None))
+    llama.gguf_write_to_file_ptr(gguf, llama.ggml_fopen(os.fsencode(folder / "out.gguf"), b"wb"), False)
+
+
+@returns(True)
+def test_their_metadata_is_written(folder: Path) -> object:
+    gguf = llama.gguf_init_from_file(os.fsencode(gguf_files.shared()), llama.gguf_init_params(True, None))
+    return llama.gguf_write_to_file(gguf, os.fsencode(folder / "out.gguf"), True)
+
+
+@pytest.mark.parametrize("function", ["llama_log_get", "ggml_log_get"])
+@raises(LlamaValueError, r"\w+_log_get\(\): user_data \(void \*\*\) is NULL, where C reads or writes 1 item")
+def test_where_c_writes_user_data_it_is_not_null(function: str) -> None:
+    getattr(llama, function)((ctypes.c_void_p * 1)(), None)
+
+
+@refused(LlamaValueError, r"ggml_opt_get_constant_optimizer_params\(\): userdata .+ is NULL")
+def test_where_c_reads_userdata_it_is_not_null() -> None:
+    llama.ggml_opt_get_constant_optimizer_params(None)
+
+
+@returns(None)
+def test_no_dataset_may_be_freed() -> object:
+    return llama.ggml_opt_dataset_free(None)

@@ -83,3 +83,13 @@ def test_a_seed_that_takes_too_long_is_told_as_a_hang() -> None:
 @pytest.mark.parametrize("kind", ["llama_context", "llama_sampler", "gguf_context"])
 def test_an_address_that_was_made_up_is_tried_where_all_handles_are_known(kind: str) -> None:
     assert functions.is_trusted(kind) == (kind == "llama_sampler")
+
+
+@pytest.mark.parametrize(("threads", "count"), [(1, 150), (2, 30), (4, 20)])
+def test_random_calls_are_survived(threads: int, count: int) -> None:
+    """Two hundred seeds in all; `nox -s fuzz` goes on from there."""
+    report = parent.run(parent.Plan(count=count, calls=200, threads=threads))
+    print(report)
+    assert report.is_clean, "\n".join((*report.deaths, *report.hangs, *report.surprises))
+    assert report.seeds == count
+    assert sum(one["returned"] for one in report.counts.values()) > report.calls / 3
