@@ -46,7 +46,7 @@ def lint(session: nox.Session) -> None:
         "clang-format",
         "--dry-run",
         "--Werror",
-        *tracked("csrc/*.c", "csrc/*.h", "csrc/*.cpp"),
+        *tracked("csrc/*.c", "csrc/*.h", "csrc/*.cpp", "tests/safety/*.h", "tests/safety/*.cpp"),
     )
 
 
@@ -91,6 +91,13 @@ def fuzz(session: nox.Session) -> None:
     """Make random calls of the whole API until told to stop: nox -s fuzz -- --minutes 30 --threads 4."""
     session.install(".[test]")
     session.run("python", "tests/safety/fuzz", *(session.posargs or ["--minutes", "inf"]))
+
+
+@nox.session
+def inputs(session: nox.Session) -> None:
+    """Fuzz what files and texts bring in, guided by coverage, with clang: nox -s inputs -- grammar --seconds 900."""
+    session.install(*BUILD_REQUIRES, ".[test]")
+    session.run("python", "tests/safety/inputs", *session.posargs)
 
 
 @nox.session
