@@ -97,7 +97,8 @@ class Policy:
 
 def _joined(known: Any, value: Any) -> Any:
     if isinstance(value, list):
-        return [*dict.fromkeys([*(known or ()), *value])]
+        taken_back = {one[1:] for one in value if one.startswith("!")}
+        return [one for one in dict.fromkeys([*(known or ()), *value]) if one.lstrip("!") not in taken_back]
     return {**(known or {}), **value} if isinstance(value, dict) else value
 
 
@@ -162,7 +163,7 @@ def _stale(policy: Policy, functions: dict[str, c_ast.Decl], header: trim_header
 def _parameter_names(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    names = [one.split(".")[0] for one in value]  # `params.ctx_other` is a field of a parameter
+    names = [one.lstrip("!").split(".")[0] for one in value]  # `params.ctx_other` is a field of a parameter
     if isinstance(value, dict):
         names += [one for one in value.values() if isinstance(one, str) and one.isidentifier()]
     return names

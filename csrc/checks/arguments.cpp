@@ -52,6 +52,17 @@ bool check_candidates(call &c, unsigned position) {
                         "has size = " + std::to_string(candidates->size) + ", but data holds " + std::to_string(has));
 }
 
+// C calls what a device need not have.
+bool check_takes_host_memory(call &c, unsigned position) {
+    auto *device = static_cast<ggml_backend_device *>(const_cast<void *>(c.addresses[position]));
+    ggml_backend_dev_props props{};
+    ggml_backend_dev_get_props(device, &props);
+    if (props.caps.buffer_from_host_ptr) return true;
+    return refuse_value(
+        c, c.parameters()[position],
+        std::string("must be a device that can use the caller's memory, and ") + props.name + " cannot");
+}
+
 // A tensor that was read from a file has a name and a shape, and nothing that C could write.
 void remember_read_tensors(call &, const void *result) {
     handle *known = handles.find(result);

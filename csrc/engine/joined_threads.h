@@ -16,12 +16,15 @@
 #include <memory>
 #include <mutex>
 #include <regex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "ggml.h"
 
 namespace llamacffi {
 
@@ -54,6 +57,16 @@ class joined_thread {
     std::thread thread_;
 };
 
+// A type that the caller has chosen for a tensor whose rows are no whole blocks of it would be written beyond the
+// buffer.
+inline size_t quantize_whole_blocks(ggml_type type, const float *src, void *dst, int64_t start, int64_t n_rows,
+                                    int64_t n_per_row, const float *imatrix) {
+    if (n_per_row % ggml_blck_size(type) != 0)
+        throw std::invalid_argument("a tensor's rows of " + std::to_string(n_per_row) +
+                                    " numbers are no whole blocks of " + ggml_type_name(type));
+    return ggml_quantize_chunk(type, src, dst, start, n_rows, n_per_row, imatrix);
+}
+
 }  // namespace llamacffi
 
 // `std::thread`, as upstream spells it. Must be a macro: it renames what upstream uses.
@@ -63,3 +76,6 @@ using llamacffi_joined_thread = llamacffi::joined_thread;
 }
 #define thread llamacffi_joined_thread
 #endif
+
+// Must be a macro: upstream names the function.
+#define ggml_quantize_chunk llamacffi::quantize_whole_blocks

@@ -17,6 +17,7 @@ from llamacffi._native import functions as built_in
 
 # A parameter or a result that leads to one of these makes the function a tensor operation.
 TENSORS = ("struct ggml_tensor", "struct ggml_cgraph")
+PLAN = "ggml_backend_graph_plan_t"  # what a backend has made of a graph
 FOR_A_FORMULA = 4096  # items, where a formula says how many
 HANDED_ON = "C only hands it on"
 NEVER_RETURNS = {"ggml_backend_rpc_start_server": "it serves other processes until this one ends"}
@@ -84,9 +85,15 @@ def all_functions() -> tuple[list[Function], dict[str, str]]:
 
 def _reason_to_leave_out(name: str) -> str:
     ctype = ffi.typeof(getattr(lib, name))
-    if any(map(_is_tensor, (*ctype.args, ctype.result))):
+    if any(map(_has_tensors, (*ctype.args, ctype.result))) or PLAN in str(built_in[name].__doc__):
         return "a tensor operation: docs/safety.md"
     return NEVER_RETURNS.get(name, "")
+
+
+def _has_tensors(ctype: Any) -> bool:
+    if ctype.kind == "struct":
+        return any(_is_tensor(field.type) for _, field in ctype.fields or ())
+    return _is_tensor(ctype)
 
 
 def _is_tensor(ctype: Any) -> bool:
@@ -110,6 +117,7 @@ def _parameter(name: str, ctype: Any, rules: policy.Rules, calls_back: bool, nam
     kind = kind_of(ctype.item if array else ctype)
     handed_on = rules.reason.get(name, "").startswith(HANDED_ON)
     handed_on |= calls_back and name.endswith(("user_data", "userdata", "_ud", "callback_data"))
+    handed_on &= name not in rules.bounds
     said = rules.bounds.get(name, rules.strings.get(name, ""))
     length = str(said) if said in names else ""
     items = said if isinstance(said, int) else FOR_A_FORMULA if said and not length else 0
