@@ -67,6 +67,21 @@ llama_sampler *sampler_init(call *, llama_sampler_i *iface, llama_sampler_contex
     return llama_sampler_init(&own.release()->own, ctx);
 }
 
+llama_sampler *init_grammar(call *, const llama_vocab *vocab, const char *grammar, const char *root) {
+    return llama_sampler_init_grammar(vocab, grammar, root);
+}
+
+llama_sampler *init_grammar_lazy(call *, const llama_vocab *vocab, const char *grammar, const char *root,
+                                 const char **words, size_t n_words, const llama_token *tokens, size_t n_tokens) {
+    return llama_sampler_init_grammar_lazy(vocab, grammar, root, words, n_words, tokens, n_tokens);
+}
+
+llama_sampler *init_grammar_lazy_patterns(call *, const llama_vocab *vocab, const char *grammar, const char *root,
+                                          const char **patterns, size_t n_patterns, const llama_token *tokens,
+                                          size_t n_tokens) {
+    return llama_sampler_init_grammar_lazy_patterns(vocab, grammar, root, patterns, n_patterns, tokens, n_tokens);
+}
+
 const char *sampler_name(call *, const llama_sampler *sampler) {
     const char *name = sampler->iface && sampler->iface->name ? llama_sampler_name(sampler) : nullptr;
     return name ? name : nameless;

@@ -16,7 +16,7 @@ from llamacffi import llama_cpp as llama
 from support import tiny_model
 from support.cells import returns
 
-DEEP = b"root ::= " + b"(" * 5000 + b'"a"' + b")" * 5000
+DEEP = b"root ::= " + b"(" * 1_000_000 + b'"a"' + b")" * 1_000_000
 
 
 def through_address(name: str) -> Any:

@@ -28,6 +28,8 @@ LIVE: dict[str, Callable[[Any, Any], Any]] = {
 
 # Live handles that C makes without any other.
 ALONE: dict[str, Callable[[], Any]] = {
+    "struct ggml_backend *": lambda: llama.ggml_backend_cpu_init(),
+    "struct ggml_backend_device *": lambda: llama.ggml_backend_dev_by_type(llama.GGML_BACKEND_DEVICE_TYPE_CPU),
     "struct ggml_opt_dataset *": lambda: llama.ggml_opt_dataset_init(0, 0, 4, 1, 8, 2),
     "struct ggml_opt_result *": lambda: llama.ggml_opt_result_init(),
 }

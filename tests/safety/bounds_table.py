@@ -50,6 +50,7 @@ def is_tensor_operation(function: str) -> bool:
     ctype = ffi.typeof(getattr(lib, function))
     spelled = [one.cname for one in (*ctype.args, ctype.result)]
     tensors = any(f"struct {name}" in one for one in spelled for name in TENSORS)
+    tensors |= PLAN in str(functions[function].__doc__)
     return tensors and not function.startswith(CHECKED)
 
 

@@ -264,7 +264,7 @@ def test_a_grammar_does_not_accept_a_token_that_is_none(vocab: Any) -> None:
     llama.llama_sampler_accept(llama.llama_sampler_init_grammar(vocab, LETTER, b"root"), -1)
 
 
-@refused(LlamaValueError, r"llama_sampler_apply\(\): .*1000000")
+@refused(LlamaValueError, r"llama_sampler_apply\(\): a token, an index or a name is not there")
 def test_a_grammar_is_not_applied_to_a_token_that_is_none(vocab: Any) -> None:
     array = candidates()
     array.data[2].id = 10**6

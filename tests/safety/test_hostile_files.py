@@ -75,7 +75,7 @@ def test_the_same_seed_does_the_same_damage(tmp_path: Path) -> None:
     assert damage.gguf_file(intact, 5) == damage.gguf_file(intact, 5) != damage.gguf_file(intact, 6)
 
 
-@pytest.mark.parametrize("kind", gguf_files.KINDS)
+@pytest.mark.parametrize("kind", hostile.GGUF_KINDS)
 def test_each_kind_of_file_is_good_before_it_is_damaged(kind: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(damage, "gguf_file", lambda intact, seed: intact.read_bytes())
     assert hostile.GGUF_KINDS[kind](tmp_path)(0) == REACHED[kind]
