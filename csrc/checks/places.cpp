@@ -10,12 +10,21 @@ namespace llamacffi {
 
 namespace {
 
+// C divides a model's tensors as that function says, and does not ask whether it can; its own meta devices it makes
+// itself (LLAMA_SPLIT_MODE_TENSOR).
+bool is_meta_device(uint8_t kind, const void *address) {
+    auto *device = static_cast<ggml_backend_device *>(const_cast<void *>(address));
+    return kind == kind_of_ggml_backend_device && ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_META;
+}
+
 // What is wrong with it, or nullptr. NULL is the end of an array, or what an optional field holds.
 const char *wrong_with(const place_row &place, const void *address) {
     const handle *known = address ? handles.find(address) : nullptr;
     if (!address) return place.how == ending::COUNTED ? "NULL" : nullptr;
     if (known && known->kind == place.handle) {
         if (known->life == life::FREED) return "a freed one";
+        if (is_meta_device(place.handle, address))
+            return "a meta device, whose parts only a function of the caller's tells";
         return known->life == life::BROKEN ? "one that an assertion has broken" : nullptr;
     }
     if (is_registered(place.handle, address)) return nullptr;

@@ -141,7 +141,10 @@ bool convert_reference(call &c, const parameter_row &row, PyObject *given, PyObj
     if (!address) return false;
     const size_t size = size_of(referred);
     const ptrdiff_t offset = address - memory_of(referred);
-    if (offset < 0 || (offset && static_cast<size_t>(offset) >= size)) return refuse_offset(c, row, offset, size);
+    const bool inside = offset == 0 || (offset > 0 && static_cast<size_t>(offset) < size);
+    const bool between =
+        row.type.size && offset % static_cast<ptrdiff_t>(row.type.size) != 0;  // in the middle of an item
+    if (!inside || between) return refuse_offset(c, row, offset, size);
     return set_memory(c, row, target, address, size - static_cast<size_t>(offset));
 }
 

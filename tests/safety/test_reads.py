@@ -158,7 +158,7 @@ def test_a_chain_is_not_freed_while_one_inside_of_it_is_attached_to_a_context(ct
     llama.llama_sampler_free(chain_of(inner))
 
 
-@refused(LlamaValueError, r"llama_set_sampler\(\): smpl .+ must be a sampler chain, not the sampler greedy")
+@refused(LlamaValueError, r"llama_set_sampler\(\): smpl .+ must be a sampler chain")
 def test_only_a_chain_is_attached_to_a_context(ctx: Any) -> None:
     llama.llama_set_sampler(ctx, 0, llama.llama_sampler_init_greedy())
 
