@@ -101,6 +101,16 @@ bool refuse_kind(const call &c, const parameter_row &row, const std::string &fou
     return refuse_value(c, row, std::string("must be a live ") + row.type.python + ", not " + found);
 }
 
+namespace {
+
+// Kinds whose addresses C also gives away in structs and to callbacks: one that was freed as another may be in use
+// again.
+bool is_handed_out_unseen(uint8_t kind) {
+    return kind == kind_of_ggml_context || kind == kind_of_ggml_backend_buffer || kind == kind_of_ggml_opt_context;
+}
+
+}  // namespace
+
 bool is_registered(uint8_t kind, const void *address) {
     if (kind != kind_of_ggml_backend_device) return false;
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
@@ -117,10 +127,7 @@ bool judge_handle(const call &c, const parameter_row &row, const void *address) 
     if (is_registered(row.handle, address)) return true;
     if (!known) return !strict || refuse_kind(c, row, "an address that no call returned");
     if (known->kind != row.handle) {
-        // Where C hands addresses out unseen, a freed one may be in use again; samplers are asked for by their own
-        // check.
-        const bool used_again =
-            known->life == life::FREED && !strict && row.handle != kind_of_llama_sampler && row.handle != kind_of_FILE;
+        const bool used_again = known->life == life::FREED && is_handed_out_unseen(row.handle);
         return used_again || refuse_kind(c, row, described(*known));
     }
     if (known->life == life::FREED) return refuse_freed(c, row, *known);
