@@ -1,6 +1,8 @@
 // See contexts.h.
 #include "engine/contexts.h"
 
+#include <algorithm>
+
 #include <cstring>
 #include <memory>
 #include <new>
@@ -155,6 +157,29 @@ bool set_sampler(call *, llama_context *ctx, llama_seq_id sequence, llama_sample
 ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params) { return ggml_threadpool_new(params); }
 
 // ---------------------------------------------------------------- what C takes for granted
+
+namespace {
+
+// C copies a datapoint's labels into as much room as its tokens have, and writes where a label says.
+void require_tokens(const llama_context *ctx, ggml_opt_dataset_t dataset) {
+    const ggml_tensor *data = ggml_opt_dataset_data(dataset), *labels = ggml_opt_dataset_labels(dataset);
+    const bool good = labels && data->type == GGML_TYPE_I32 && labels->type == GGML_TYPE_I32 &&
+                      data->ne[0] == labels->ne[0] && data->data && labels->data;
+    if (!good) throw std::invalid_argument("dataset must have int32 tokens, and as many int32 labels, for a datapoint");
+    const auto *first = static_cast<const llama_token *>(labels->data);
+    const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)));
+    if (std::any_of(first, first + ggml_nelements(labels), [&](llama_token one) { return one < 0 || one >= n_vocab; }))
+        throw std::invalid_argument("dataset has a label that is not in the vocabulary");
+}
+
+}  // namespace
+
+void opt_epoch(call *, llama_context *ctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train,
+               ggml_opt_result_t result_eval, int64_t idata_split, ggml_opt_epoch_callback callback_train,
+               ggml_opt_epoch_callback callback_eval) {
+    require_tokens(ctx, dataset);
+    llama_opt_epoch(ctx, dataset, result_train, result_eval, idata_split, callback_train, callback_eval);
+}
 
 // Upstream leaves the arrays as malloc gave them, and allocates without looking at what malloc
 // says: so ask first, in one piece.

@@ -24,6 +24,9 @@ void attach_threadpool(call *, llama_context *ctx, ggml_threadpool_t pool, ggml_
 void detach_threadpool(call *, llama_context *ctx);
 ggml_threadpool *threadpool_new(call *, ggml_threadpool_params *params);
 
+void opt_epoch(call *, llama_context *ctx, ggml_opt_dataset_t dataset, ggml_opt_result_t result_train,
+               ggml_opt_result_t result_eval, int64_t idata_split, ggml_opt_epoch_callback callback_train,
+               ggml_opt_epoch_callback callback_eval);
 llama_batch batch_init(call *, int32_t n_tokens, int32_t embd, int32_t n_seq_max);
 
 extern std::mutex abort_mutex;

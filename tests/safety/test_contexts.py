@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import pytest
@@ -103,3 +104,28 @@ def test_a_freed_context_is_not_the_other_of_a_new_one(model: Any) -> None:
 @refused(LlamaValueError, rf"{OTHER} what is none")
 def test_a_number_is_not_the_other_context(model: Any) -> None:
     context_of(model, ctx_other=8)
+
+
+# ---------------------------------------------------------------- training
+
+
+def epoch(ctx: Any, kind: int, n_labels: int, label: int) -> None:
+    dataset = llama.ggml_opt_dataset_init(kind, kind, 8, n_labels, 32, 1)
+    labels = llama.ggml_opt_dataset_labels(dataset).contents
+    ctypes.cast(labels.data, ctypes.POINTER(ctypes.c_int32))[0] = label
+    llama.llama_opt_epoch(ctx, dataset, None, None, 0, None, None)
+
+
+@refused(LlamaValueError, r"llama_opt_epoch\(\): dataset must have int32 tokens, and as many int32 labels")
+def test_a_dataset_without_tokens_is_not_trained_on(ctx: Any) -> None:
+    epoch(ctx, llama.GGML_TYPE_F32, 8, 0)
+
+
+@refused(LlamaValueError, r"llama_opt_epoch\(\): dataset must have int32 tokens, and as many int32 labels")
+def test_a_dataset_with_more_labels_than_tokens_is_not_trained_on(ctx: Any) -> None:
+    epoch(ctx, llama.GGML_TYPE_I32, 16, 0)
+
+
+@refused(LlamaValueError, r"llama_opt_epoch\(\): dataset has a label that is not in the vocabulary")
+def test_a_label_is_in_the_vocabulary(ctx: Any) -> None:
+    epoch(ctx, llama.GGML_TYPE_I32, 8, -5)
