@@ -2,7 +2,6 @@
 #include "engine/contexts.h"
 
 #include <algorithm>
-
 #include <cstring>
 #include <memory>
 #include <new>
