@@ -30,10 +30,11 @@ bool abort_hook(void *data) {
     return (user.function && user.function(user.data)) || must_stop();
 }
 
-// What a cache can be stored in: types that exist and that the CPU can write.
+// What a cache can be stored in: types that exist, and that the CPU can write and multiply with.
 bool is_cache_type(ggml_type type) {
     if (type < 0 || type >= GGML_TYPE_COUNT || ggml_get_type_traits(type)->blck_size <= 0) return false;
-    return type == GGML_TYPE_F32 || ggml_get_type_traits_cpu(type)->from_float;
+    const ggml_type_traits_cpu &traits = *ggml_get_type_traits_cpu(type);
+    return traits.vec_dot && (type == GGML_TYPE_F32 || traits.from_float);
 }
 
 // A decoder has no encoder to run; upstream would look for one where its cache is.

@@ -22,7 +22,7 @@ def test_a_cache_has_a_type_that_is_one(field: str, number: int, model: Any) -> 
     context_of(model, **{field: number})
 
 
-@pytest.mark.parametrize("number", [24, 28])
+@pytest.mark.parametrize("number", [9, 15, 24, 28])  # q8_1 and q8_K: what others are multiplied with
 @pytest.mark.parametrize("field", ["type_k", "type_v"])
 @refused(LlamaValueError, r"llama_init_from_model\(\): type_k or type_v is no ggml_type that a cache can have")
 def test_a_cache_has_a_type_that_can_be_computed_with(field: str, number: int, model: Any) -> None:
