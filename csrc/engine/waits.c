@@ -218,9 +218,24 @@ void llamacffi_compute(struct llamacffi_graph *graph, struct llamacffi_failures 
     graph->status = ggml_graph_compute_of_upstream(graph->graph, &graph->plan);
 }
 
+/* Upstream calls the functions that its tables have for a type, and does not ask whether they are there: a file may
+ * have weights of a type that is made for the time of a product alone, or of whole numbers. */
+static void require_functions(const struct ggml_cgraph *graph) {
+    for (int i = 0; i < graph->n_nodes; ++i) {
+        const struct ggml_tensor *node = graph->nodes[i];
+        if (!node->src[0]) continue;
+        const enum ggml_type type = node->src[0]->type;
+        const bool is_product = node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID;
+        const bool is_whole = !ggml_is_quantized(type) || ggml_get_type_traits(type)->to_float;
+        if (!is_whole || (is_product && !type_traits_cpu[type].vec_dot))
+            GGML_ABORT("the CPU cannot compute %s with type %s", ggml_op_name(node->op), ggml_type_name(type));
+    }
+}
+
 /* Upstream would not free a pool of its own that it throws past, so it gets one from here. */
 enum ggml_status ggml_graph_compute(struct ggml_cgraph *cgraph, struct ggml_cplan *plan) {
     if (!plan || plan->n_threads < 1) return ggml_graph_compute_of_upstream(cgraph, plan); /* which refuses it */
+    require_functions(cgraph);
     struct llamacffi_graph graph = {.plan = *plan, .graph = cgraph, .owns_pool = !plan->threadpool};
     if (graph.owns_pool) {
         struct ggml_threadpool_params params = ggml_threadpool_params_default(plan->n_threads);

@@ -5,11 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import shutil
 import stat
 from ctypes import byref
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
@@ -172,3 +174,16 @@ def test_a_quantized_file_keeps_the_mode_of_the_one_that_it_replaces(folder: Pat
     (folder / "out").chmod(0o640)
     quantize(os.fsencode(gguf_files.shared()), folder / "out")
     return stat.S_IMODE((folder / "out").stat().st_mode)
+
+
+# ---------------------------------------------------------------- types that the CPU has no function for
+
+
+@refused(LlamaAssertionError, r"llama_decode\(\): .+ the CPU cannot compute MUL_MAT with type i32")
+def test_weights_of_whole_numbers_are_not_multiplied_with(folder: Path) -> None:
+    path = Path(shutil.copy(gguf_files.shared(), folder / "whole.gguf"))
+    reader = gguf.GGUFReader(path, "r+")
+    (output,) = (tensor for tensor in reader.tensors if tensor.name == "output.weight")
+    output.field.parts[4][0] = gguf.GGMLQuantizationType.I32
+    reader.data.flush()
+    decode(context_of(load(path)))
