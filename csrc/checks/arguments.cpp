@@ -69,6 +69,23 @@ void remember_read_tensors(call &, const void *result) {
     if (known) known->bare = gguf_get_n_tensors(static_cast<const gguf_context *>(result)) > 0;
 }
 
+// The one struct by value that hands out what it has made.
+void remember_graph_copy(call &, const void *result) {
+    const auto &copy = *static_cast<const struct ggml_backend_graph_copy *>(result);
+    if (copy.buffer) handles.put(copy.buffer, kind_of_ggml_backend_buffer, nullptr);
+    for (const ggml_context *ctx : {copy.ctx_allocated, copy.ctx_unallocated}) {
+        if (ctx) handles.put(ctx, kind_of_ggml_context, nullptr);
+    }
+}
+
+// It goes with all that it has made; that this is alive, `check_places` has seen.
+bool check_graph_copy(call &c, unsigned position) {
+    const auto &copy = *static_cast<const struct ggml_backend_graph_copy *>(c.memory[position]);
+    const void *const made[] = {copy.buffer, copy.ctx_allocated, copy.ctx_unallocated};
+    for (const void *address : made) handles.free(address, c.function);
+    return true;
+}
+
 // `only_meta` is the last argument.
 bool check_tensors_in_memory(call &c, unsigned position) {
     const handle *known = handles.find(c.addresses[position]);

@@ -58,11 +58,13 @@ handle &handle_table::empty_slot(const void *address) {
     return slots_[at];
 }
 
-// Twice the size for what lives; the memory of what was freed long ago is given up.
+// Twice the size for what lives, and for what was freed, unless that has become too much: then it is given up.
 void handle_table::grow() {
     std::vector<handle> old(slots_.size());
     old.swap(slots_);
-    const auto lives = [](const handle &one) { return one.address && (one.life != life::FREED || one.readers); };
+    const auto is_freed = [](const handle &one) { return one.life == life::FREED && !one.readers; };
+    const bool keeps_freed = std::count_if(old.begin(), old.end(), is_freed) <= most_freed;
+    const auto lives = [&](const handle &one) { return one.address && (keeps_freed || !is_freed(one)); };
     const size_t live = static_cast<size_t>(std::count_if(old.begin(), old.end(), lives));
     size_t size = smallest;
     while (size < live * 4) size *= 2;
@@ -101,16 +103,6 @@ bool refuse_kind(const call &c, const parameter_row &row, const std::string &fou
     return refuse_value(c, row, std::string("must be a live ") + row.type.python + ", not " + found);
 }
 
-namespace {
-
-// Kinds whose addresses C also gives away in structs and to callbacks: one that was freed as another may be in use
-// again.
-bool is_handed_out_unseen(uint8_t kind) {
-    return kind == kind_of_ggml_context || kind == kind_of_ggml_backend_buffer || kind == kind_of_ggml_opt_context;
-}
-
-}  // namespace
-
 bool is_registered(uint8_t kind, const void *address) {
     if (kind != kind_of_ggml_backend_device) return false;
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
@@ -126,10 +118,7 @@ bool judge_handle(const call &c, const parameter_row &row, const void *address) 
         return refuse_kind(c, row, "an address that no call returned");
     if (is_registered(row.handle, address)) return true;
     if (!known) return !strict || refuse_kind(c, row, "an address that no call returned");
-    if (known->kind != row.handle) {
-        const bool used_again = known->life == life::FREED && is_handed_out_unseen(row.handle);
-        return used_again || refuse_kind(c, row, described(*known));
-    }
+    if (known->kind != row.handle) return refuse_kind(c, row, described(*known));
     if (known->life == life::FREED) return refuse_freed(c, row, *known);
     return known->life != life::BROKEN || c.function.frees != nowhere || refuse_broken(c, row);
 }

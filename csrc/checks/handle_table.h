@@ -32,7 +32,7 @@ struct handle {
     bool bare;     // a gguf context whose tensors were read without their data
 };
 
-// Open addressing; what was freed stays, to tell what a stale handle was, until the table grows and nobody reads it.
+// Open addressing; what was freed stays, to tell what a stale handle was, until that is more than `most_freed`.
 class handle_table {
   public:
     uint64_t generation = 0;  // how many handles have been freed
@@ -77,6 +77,7 @@ class handle_table {
     void grow();
 
     static constexpr size_t smallest = 1024;
+    static constexpr long most_freed = 65536;
     std::vector<handle> slots_ = std::vector<handle>(smallest);
     size_t mask_ = smallest - 1;
     size_t used_ = 0;

@@ -10,7 +10,9 @@
 #include <vector>
 
 namespace llamacffi {
-struct null_for_arrays {};
+// An object, since clang takes `new (type())` for the type of a function.
+constexpr struct null_for_arrays {
+} null_where_there_is_no_memory;
 }  // namespace llamacffi
 
 inline void *operator new(std::size_t size, llamacffi::null_for_arrays) { return ::operator new(size); }
@@ -19,4 +21,4 @@ inline void *operator new[](std::size_t size, llamacffi::null_for_arrays) noexce
 }
 
 // Must be a macro: it changes what upstream writes.
-#define new new (llamacffi::null_for_arrays())
+#define new new (llamacffi::null_where_there_is_no_memory)

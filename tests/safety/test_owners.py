@@ -25,6 +25,16 @@ def test_a_model_is_not_freed_twice_by_any_name(name: str, model: Any) -> None:
     llama.llama_model_free(model)
 
 
+@refused(LlamaValueError, r"llama_sampler_name\(\): smpl .+ that llama_sampler_free\(\) has freed")
+def test_what_was_freed_is_known_after_thousands_of_others() -> None:
+    """A sampler that the table does not know is trusted: the caller may have built it."""
+    freed = llama.llama_sampler_init_greedy()
+    llama.llama_sampler_free(freed)
+    others = [llama.ggml_opt_result_init() for _ in range(10_000)]  # of a size that does not take its place
+    assert ctypes.cast(freed, ctypes.c_void_p).value not in others
+    llama.llama_sampler_name(freed)
+
+
 @refused(LlamaValueError, r"llama_init_from_model\(\): model .+ has freed")
 def test_a_freed_model_gets_no_context(model: Any) -> None:
     llama.llama_model_free(model)

@@ -101,3 +101,38 @@ def test_fields_of_cdata_are_asked_for_too(model: Any) -> None:
     holder = ffi.from_buffer("struct llama_context_params *", params)
     holder.ctx_other = ffi.cast("struct llama_context *", model)
     lib.llama_init_from_model(ffi.cast("struct llama_model *", model), holder[0])
+
+
+# ---------------------------------------------------------------- what a struct hands out
+
+
+def copied_graph() -> Any:
+    """Copy a graph of one operation to the CPU, which makes two contexts and a buffer."""
+    ctx = llama.ggml_init(llama.ggml_init_params(100_000, None, True))
+    graph = llama.ggml_new_graph(ctx)
+    llama.ggml_build_forward_expand(graph, llama.ggml_sqr(ctx, llama.ggml_new_tensor_1d(ctx, llama.GGML_TYPE_F32, 8)))
+    cpu = llama.ggml_backend_cpu_init()
+    llama.ggml_backend_alloc_ctx_tensors(ctx, cpu)
+    return llama.ggml_backend_graph_copy(cpu, graph)
+
+
+@returns(64)
+def test_the_buffer_of_a_copied_graph_is_alive() -> object:
+    """Two tensors of eight floats: C's own alignment makes no more of them."""
+    copy = copied_graph()
+    assert llama.ggml_used_mem(copy.ctx_allocated) > llama.ggml_used_mem(copy.ctx_unallocated)
+    return llama.ggml_backend_buffer_get_size(copy.buffer)
+
+
+@refused(LlamaValueError, r"ggml_used_mem\(\): ctx .+ that ggml_backend_graph_copy_free\(\) has freed")
+def test_a_copied_graph_takes_its_contexts_along() -> None:
+    copy = copied_graph()
+    llama.ggml_backend_graph_copy_free(copy)
+    llama.ggml_used_mem(copy.ctx_allocated)
+
+
+@refused(LlamaValueError, r"ggml_backend_graph_copy_free\(\): copy .+ at buffer a live ggml_backend_buffer, not a freed")
+def test_a_copied_graph_is_freed_once() -> None:
+    copy = copied_graph()
+    llama.ggml_backend_graph_copy_free(copy)
+    llama.ggml_backend_graph_copy_free(copy)
