@@ -50,6 +50,18 @@ void read_on(const void *reader, const void *address) {
     if (own && handle_kinds[one->kind].exclusive) own->partner = one->address;
 }
 
+void read_instead(const void *reader, uint8_t kind, const void *address, call_extras &more) {
+    if (address && reads(reader, address)) return;
+    std::vector<const void *> &all = read_by[reader];
+    const auto is_replaced = [kind](const void *one) { return handles.find(one)->kind == kind; };
+    const auto kept = std::stable_partition(all.begin(), all.end(), [&](const void *one) { return !is_replaced(one); });
+    const std::vector<const void *> replaced(kept, all.end());
+    all.erase(kept, all.end());
+    if (handle *own = handles.find(reader)) own->partner = nullptr;
+    if (address) read_on(reader, address);
+    for (const void *one : replaced) leave(one, more);
+}
+
 void copy_reads(const void *copy, const void *original) {
     for (const void *one : with_members(original)) {
         copy_kept(copy, one);

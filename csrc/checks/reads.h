@@ -16,6 +16,10 @@ void read_on(const void *reader, const void *address);
 // `copy` reads and keeps what `original` does, and what belongs to it.
 void copy_reads(const void *copy, const void *original);
 
+// From here on `reader` reads `address`, or nothing, in the place of what it read of that kind; what goes with that,
+// `more` has afterwards.
+void read_instead(const void *reader, uint8_t kind, const void *address, call_extras &more);
+
 // Whether `reader` reads `address`.
 bool reads(const void *reader, const void *address);
 

@@ -1,7 +1,7 @@
 // Python objects into C numbers: int, bool, float, NumPy scalars, ctypes and cffi numbers.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <limits>
 #include <type_traits>

@@ -1,7 +1,7 @@
 // C results into Python objects: bytes, ints, ctypes pointers and structs, by the kind in the function's row.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <cstring>
 

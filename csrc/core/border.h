@@ -5,7 +5,7 @@
 // __func__ and the spelling of its variables, by which the tables are searched at compile time.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include "checks/before.h"
 #include "checks/lengths.h"

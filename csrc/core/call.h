@@ -4,7 +4,7 @@
 // it, so that a later argument which fails to convert leaves nothing behind.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <cstdlib>
 #include <memory>

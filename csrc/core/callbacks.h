@@ -3,7 +3,7 @@
 // The way of an exception out of a Python callback is told in src/llamacffi/ctypes_types.py.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <atomic>
 #include <memory>

@@ -4,7 +4,7 @@
 // pointers, set when the module is loaded.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 struct _cffi_ctypedescr;
 

@@ -2,7 +2,7 @@
 // with an illegal instruction.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include "ggml-cpu.h"
 

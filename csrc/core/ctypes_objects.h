@@ -5,7 +5,7 @@
 // `ctypes.addressof` where it was not found.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <cstring>
 

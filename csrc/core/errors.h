@@ -1,7 +1,7 @@
 // The exceptions of the border, and the sentences they carry: what was expected, what came, where.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <new>
 #include <string>

@@ -7,7 +7,7 @@
 // can catch it, and the process ends as it would without us.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 #include <type_traits>
 

@@ -185,6 +185,14 @@ static const struct _cffi_type_context_s *with_entries(const struct _cffi_type_c
 }  // namespace llamacffi
 
 static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const struct _cffi_type_context_s *context) {
+    // The tables of objects, and what is kept of ctypes and cffi, are the process's.
+    static bool belongs_to_an_interpreter = false;
+    if (belongs_to_an_interpreter) {
+        PyErr_SetString(PyExc_ImportError,
+                        "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong "
+                        "to that one: import it in one interpreter only, and initialize Python once in a process");
+        return nullptr;
+    }
     const struct _cffi_type_context_s *own = llamacffi::with_entries(context);
     if (!own) {
         PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
@@ -193,6 +201,11 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
     if (!llamacffi::check_cpu() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
+    belongs_to_an_interpreter = true;
+#ifdef Py_GIL_DISABLED
+    // cffi says that its modules do without the GIL; the tables of objects do not.
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_USED);
+#endif
     llamacffi::cffi = llamacffi::own_converters();
     llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
     if (llamacffi::cffi_lib && llamacffi::register_at_fork() && llamacffi::add_exceptions(module) &&

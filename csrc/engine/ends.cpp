@@ -8,21 +8,27 @@ namespace llamacffi {
 
 namespace {
 
-// Foreign code that calls through a function's address has no record, and may or may not hold the GIL.
-void begin_end_without_record(const void *address, call_extras &more) {
-    static constexpr function_row by_address{
-        {type_kind::VOID, 0, 0, false, ""}, "a call through a function's address", "", nullptr};
+// Without the GIL, or by foreign code that calls through a function's address and may or may not hold it.
+template <typename Act>
+void with_gil(Act act) {
     if (!Py_IsInitialized()) return;
     const PyGILState_STATE state = PyGILState_Ensure();
-    begin_end(address, by_address, more);
+    act();
     PyGILState_Release(state);
 }
 
+// Foreign code has no record.
+void begin_end_without_record(const void *address, call_extras &more) {
+    static constexpr function_row by_address{
+        {type_kind::VOID, 0, 0, false, ""}, "a call through a function's address", "", nullptr};
+    with_gil([&] { begin_end(address, by_address, more); });
+}
+
 void drop_without_record(call_extras &more) {
-    if (more.released.empty() || !Py_IsInitialized()) return;
-    const PyGILState_STATE state = PyGILState_Ensure();
-    for (PyObject *one : more.released) Py_DECREF(one);
-    PyGILState_Release(state);
+    if (more.released.empty()) return;
+    with_gil([&] {
+        for (PyObject *one : more.released) Py_DECREF(one);
+    });
 }
 
 template <typename T>
@@ -38,6 +44,7 @@ void free_unread(const unread_object &one) {
         case kind_of_ggml_context: return free_as(ggml_free, one.address);
         case kind_of_ggml_backend: return free_as(ggml_backend_free, one.address);
         case kind_of_ggml_backend_sched: return free_as(ggml_backend_sched_free, one.address);
+        case kind_of_ggml_threadpool: return free_as(ggml_threadpool_free, one.address);
         default: return;
     }
 }
@@ -78,5 +85,16 @@ void free_opt_dataset(call *, ggml_opt_dataset *dataset) {
 }
 
 void free_opt_context(call *c, ggml_opt_context *opt_ctx) { end(c, opt_ctx, ggml_opt_free); }
+
+void free_threadpool(call *c, ggml_threadpool *threadpool) { end(c, threadpool, ggml_threadpool_free); }
+
+// C pauses the one that it replaces, which is alive until then.
+void set_backend_threadpool(call *, ggml_backend *backend_cpu, ggml_threadpool *threadpool) {
+    ggml_backend_cpu_set_threadpool(backend_cpu, threadpool);
+    call_extras ending;
+    with_gil([&] { read_instead(backend_cpu, kind_of_ggml_threadpool, threadpool, ending); });
+    for (const unread_object &one : ending.unread) free_unread(one);
+    drop_without_record(ending);
+}
 
 }  // namespace llamacffi

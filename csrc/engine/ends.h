@@ -14,5 +14,9 @@ void free_backend(call *c, ggml_backend *backend);
 void free_sched(call *c, ggml_backend_sched *sched);
 void free_opt_dataset(call *c, ggml_opt_dataset *dataset);
 void free_opt_context(call *c, ggml_opt_context *opt_ctx);
+void free_threadpool(call *c, ggml_threadpool *threadpool);
+
+// A CPU backend goes on using the pool that it is given.
+void set_backend_threadpool(call *c, ggml_backend *backend_cpu, ggml_threadpool *threadpool);
 
 }  // namespace llamacffi

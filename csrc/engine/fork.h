@@ -1,7 +1,7 @@
 // The process as a whole: taking over llama.cpp's hooks, and what fork() leaves of threads and locks.
 #pragma once
 
-#include <Python.h>
+#include "core/python.h"
 
 namespace llamacffi {
 

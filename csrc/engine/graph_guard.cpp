@@ -2,9 +2,12 @@
 #include "graph_guard.h"
 
 #include <condition_variable>
+#include <cstring>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <stdexcept>
+#include <string>
 #ifdef __GLIBCXX__
 #include <cxxabi.h>
 #endif
@@ -60,6 +63,14 @@ void give_up(llamacffi_graph *graph, llamacffi_failures &failures, const std::ex
 }
 
 }  // namespace
+
+void llamacffi_lack_memory() { throw std::bad_alloc(); }
+
+void llamacffi_lack_thread(int started, int wanted, int code) {
+    throw std::runtime_error("thread " + std::to_string(started + 1) + " of " + std::to_string(wanted) +
+                             " could not be started (" + std::strerror(code) +
+                             "): ask for fewer, or raise the limit on threads or on memory");
+}
 
 void llamacffi_guard_graph(llamacffi_graph *graph) {
     llamacffi_failures failures(llamacffi_is_inside_call && llamacffi_is_inside_call());

@@ -27,6 +27,10 @@ bool llamacffi_guard_worker(void *worker);
 /* Leave the graph, because another thread has failed in it: throws. */
 void llamacffi_leave_graph(void);
 
+/* A pool cannot be made: throw. */
+void llamacffi_lack_memory(void);
+void llamacffi_lack_thread(int started, int wanted, int code);
+
 /* Whether this thread is a pool's worker, and what it throws in its graph is caught where the graph was asked for. */
 bool llamacffi_graph_catches(void);
 

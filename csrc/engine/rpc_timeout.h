@@ -1,5 +1,6 @@
 /* Included before llama.cpp's ggml-rpc.cpp and transport.cpp: a server has a limited time to take a connection and to
  * answer the first message on it. After that it may compute for as long as it likes, so nothing is limited any more.
+ * And what these files log under a mutex may come to a callback that calls them again.
  *
  * Upstream's files stay as they are, so its function names are macros: the word behind LLAMACFFI_…_ is the one that a
  * use of the name begins with, `const` in a definition, the first argument in a call. */
@@ -10,10 +11,19 @@
 #include <sys/time.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
 #include <memory>
+#include <mutex>
+#include <queue>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "transport.h"
 
@@ -75,3 +85,6 @@ inline int llamacffi_connect(int socket, const sockaddr *address, socklen_t leng
 #define LLAMACFFI_HELLO_const negotiate_hello(const
 #define LLAMACFFI_HELLO_sock llamacffi::greet(&negotiate_hello, endpoint, sock
 #define negotiate_hello(...) LLAMACFFI_HELLO_##__VA_ARGS__)
+
+#define mutex recursive_mutex
+#define condition_variable condition_variable_any

@@ -12,10 +12,14 @@
  * parameters (`struct`), and leave the calls alone; behind the #include stand our own. csrc/CMakeLists.txt looks at
  * upstream's text first, and stops the build with a sentence where this would not fit any more.
  */
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "ggml-cpu.h"
+#include "ggml-impl.h"
 #include "graph_guard.h"
 
 struct ggml_threadpool;
@@ -42,12 +46,45 @@ static inline bool ggml_graph_compute_poll_for_work(struct ggml_compute_state *s
     (ggml_graph_compute_secondary_thread)(void *); \
     static thread_ret_t ggml_graph_compute_secondary_thread_of_upstream(__VA_ARGS__)
 
+/* A pool takes what these give it unasked. */
+static void *memory_of_pool(size_t size);
+#define ggml_aligned_malloc memory_of_pool
+#ifndef _WIN32
+static int start_worker(pthread_t *thread, void *(*work)(void *), void *worker);
+#define pthread_create(thread, attributes, work, worker) start_worker(thread, work, worker)
+#endif
+
 #include LLAMACFFI_GGML_CPU_C
 
+#undef ggml_aligned_malloc
+#undef pthread_create
 #undef ggml_barrier
 #undef ggml_graph_compute_poll_for_work
 #undef ggml_graph_compute
 #undef ggml_graph_compute_secondary_thread
+
+/* ---------------------------------------------------------------- pools that cannot be made */
+
+static void *memory_of_pool(size_t size) {
+    void *memory = ggml_aligned_malloc(size);
+    if (!memory) llamacffi_lack_memory();
+    return memory;
+}
+
+#ifndef _WIN32
+/* Upstream would assert, and leave the threads before this one to themselves. */
+static int start_worker(pthread_t *thread, void *(*work)(void *), void *worker) {
+    const int code = pthread_create(thread, NULL, work, worker);
+    if (!code) return 0;
+    struct ggml_threadpool *pool = ((struct ggml_compute_state *)worker)->threadpool;
+    const int wanted = pool->n_threads;
+    pool->n_threads = (int)((struct ggml_compute_state *)worker - pool->workers);
+    const int started = pool->n_threads;
+    ggml_threadpool_free(pool);
+    llamacffi_lack_thread(started, wanted, code);
+    return code;
+}
+#endif
 
 /* ---------------------------------------------------------------- asleep until woken */
 

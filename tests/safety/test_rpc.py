@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 import threading
@@ -9,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from llamacffi import LlamaError, LlamaValueError
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
 
@@ -75,3 +77,20 @@ def test_a_silent_server_is_asked_again() -> int:
 def test_a_limit_is_a_number_of_seconds(limit: str) -> None:
     os.environ["LLAMACFFI_RPC_TIMEOUT"] = limit
     llama.ggml_backend_rpc_add_server(server(take_no_connection))
+
+
+@returns(["outer", "inner"])
+def test_a_callback_may_ask_for_a_server_while_another_is_asked() -> list[str]:
+    """llama.cpp tells that an address is none while it holds the mutex of its servers."""
+    told: list[str] = []
+
+    def tell(message: bytes) -> None:
+        told.append("inner" if told else "outer")
+        if told == ["outer"]:
+            llama.ggml_backend_rpc_get_device_memory(b"no address", 0, ctypes.c_size_t(), ctypes.c_size_t())
+
+    callback = llama.ggml_abort_callback_t(tell)
+    llama.ggml_set_abort_callback(callback)
+    with contextlib.suppress(LlamaAssertionError):
+        llama.ggml_backend_rpc_init(b"nor this", 0)
+    return told

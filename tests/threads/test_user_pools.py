@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import resource
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
-from llamacffi import LlamaError
+from llamacffi import LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
 from support.compute_threads import Workers, most_threads
@@ -223,3 +226,61 @@ def test_two_contexts_that_share_a_pool_do_not_end_the_process(model: Any) -> bo
     for thread in threads:
         thread.join()
     return True
+
+
+# ---------------------------------------------------------------- pools of a backend
+
+
+@refused(LlamaValueError, r"ggml_threadpool_resume\(\): .+ that ggml_threadpool_free\(\) has freed")
+def test_a_freed_pool_is_dead_although_a_backend_has_it() -> None:
+    backend, pool = llama.ggml_backend_cpu_init(), pool_of(2)
+    llama.ggml_backend_cpu_set_threadpool(backend, pool)
+    llama.ggml_threadpool_free(pool)
+    llama.ggml_threadpool_resume(pool)
+
+
+@returns([1, 1, 1, 0])
+def test_a_pool_ends_when_its_backend_lets_go_of_it() -> list[int]:
+    """C pauses a pool that is replaced."""
+    workers, counts = Workers(), []
+    backend, pool = llama.ggml_backend_cpu_init(), pool_of(2)
+    llama.ggml_backend_cpu_set_threadpool(backend, pool)
+    counts.append(workers.count())
+    llama.ggml_threadpool_free(pool)
+    counts.append(workers.count())
+    other = pool_of(2)
+    llama.ggml_backend_cpu_set_threadpool(backend, other)
+    counts.append(workers.count_left(1))
+    llama.ggml_threadpool_free(other)
+    llama.ggml_backend_cpu_set_threadpool(backend, None)
+    counts.append(workers.count_left(0))
+    return counts
+
+
+@returns((1, 0))
+def test_a_freed_pool_ends_with_the_backend_that_has_it() -> tuple[int, int]:
+    workers = Workers()
+    backend, pool = llama.ggml_backend_cpu_init(), pool_of(2)
+    llama.ggml_backend_cpu_set_threadpool(backend, pool)
+    llama.ggml_threadpool_free(pool)
+    before = workers.count()
+    llama.ggml_backend_free(backend)
+    return before, workers.count_left(0)
+
+
+# ---------------------------------------------------------------- pools that cannot be made
+
+
+@returns((True, 0, 1))
+def test_a_pool_whose_threads_cannot_be_started_leaves_none_behind() -> object:
+    """Each thread takes some megabytes of addresses for its stack."""
+    used = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
+    workers = Workers()
+    try:
+        pool_of(512)
+    except LlamaError as error:
+        refused = re.match(r"ggml_threadpool_new\(\): thread \d+ of 512 could not be started \(", str(error))
+    left = workers.count_left(0)
+    pool_of(2)
+    return bool(refused), left, workers.count()
