@@ -16,8 +16,10 @@ namespace llamacffi {
 
 namespace {
 
+// -1 where none are declared, as in a function of a library.
 Py_ssize_t argument_count(PyObject *type) {
     PyObject *types = PyObject_GetAttrString(type, "_argtypes_");
+    if (!types && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
     const Py_ssize_t count = types ? PySequence_Size(types) : -1;
     Py_XDECREF(types);
     return count;

@@ -14,11 +14,16 @@ namespace {
 PyObject *addressof, *types_module_get;
 Py_ssize_t byref_offset = -1;  // of the address, in what `ctypes.byref` returns
 
-Py_ssize_t find_word(PyObject *object, const void *word) {
-    PyObject *size = PyObject_GetAttrString(reinterpret_cast<PyObject *>(Py_TYPE(object)), "__basicsize__");
-    const Py_ssize_t end = size ? PyLong_AsSsize_t(size) : 0;
+Py_ssize_t size_of_objects(PyTypeObject *type) {
+    PyObject *size = PyObject_GetAttrString(reinterpret_cast<PyObject *>(type), "__basicsize__");
+    const Py_ssize_t bytes = size ? PyLong_AsSsize_t(size) : 0;
     Py_XDECREF(size);
-    for (Py_ssize_t at = sizeof(PyObject); at + Py_ssize_t(sizeof(void *)) <= end; at += sizeof(void *)) {
+    return bytes;
+}
+
+Py_ssize_t find_word(PyObject *object, const void *word) {
+    const Py_ssize_t begin = size_of_objects(&PyBaseObject_Type), end = size_of_objects(Py_TYPE(object));
+    for (Py_ssize_t at = begin; at + Py_ssize_t(sizeof(void *)) <= end; at += sizeof(void *)) {
         if (std::memcmp(reinterpret_cast<char *>(object) + at, &word, sizeof word) == 0) return at;
     }
     return -1;

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from llamacffi._llama import convert, functions
 
+from bindgen import policy
 from llamacffi import LlamaValueError, ctypes_types, ffi, lib, llama_cpp
 
+KNOWN = policy.load()
 # Structs with fields in the headers that llama.cpp makes and frees, so that they are passed on like handles.
 MADE_BY_LLAMA_CPP = {"struct llama_sampler"}
 
@@ -46,6 +48,11 @@ class Parameter:
     @property
     def frees(self) -> bool:
         return "free" in self.function.split("_") and len(ffi.typeof(getattr(lib, self.function)).args) == 1
+
+    @property
+    def takes_null(self) -> bool:
+        name = self.declared.split()[-1].lstrip("*")
+        return self.frees or name in KNOWN.of(self.function).nullable
 
     def convert(self, given: object) -> int | None:
         address: int | None = convert(self.function, self.position, given, self.ctype)
@@ -378,7 +385,7 @@ def handle(parameter: Parameter) -> tuple[Taken, Refused]:
     ]
     refused = NEVER_A_POINTER + [(thing, TypeError) for thing in wrong] + [(2**70, LlamaValueError)]
     nothing = [None, 0, ctypes.c_void_p(), ffi.cast(parameter.ctype, 0)]
-    if parameter.frees:
+    if parameter.takes_null:
         return taken + [(thing, None) for thing in nothing], refused
     return taken, refused + [(thing, LlamaValueError) for thing in nothing]
 

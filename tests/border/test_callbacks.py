@@ -6,6 +6,7 @@ function that raised it. The way it goes is told in `llamacffi.ctypes_types`.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
@@ -196,6 +197,13 @@ def test_a_callback_may_call_functions_itself(context: Any, vocab: Any) -> None:
     assert decode(context) == 0
     assert caught
     assert all(text.startswith("llama_vocab_get_text(): ") for text in caught)
+
+
+def test_a_library_s_function_without_declared_types_is_no_callback() -> None:
+    with pytest.raises(
+        TypeError, match=r"log_callback .+ must be made with llama_cpp\.ggml_log_callback, not _FuncPtr"
+    ):
+        llama_cpp.llama_log_set(ctypes.CDLL(None).abs, None)
 
 
 def test_a_cffi_callback_is_called(context: Any) -> None:

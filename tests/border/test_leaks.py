@@ -126,6 +126,8 @@ def call_paths(model: Any, context: Any, vocab: Any) -> dict[str, Path]:
         "llama_batch_get_one": (tokens, 3),
         "llama_context_default_params": (),
         "llama_model_chat_template": (model, None),
+        "llama_perf_context_reset": (context,),
+        "llama_vocab_is_eog": (vocab, 5),
     }
     thrown = {"llama_vocab_get_text, thrown": (llama_cpp.llama_vocab_get_text, (vocab, 10**6))}
     wrong = {"llama_n_ctx, too many": (llama_cpp.llama_n_ctx, (context, context))}
@@ -145,7 +147,8 @@ def repeat(path: Path, count: int) -> None:
 
 
 def watched(path: Path) -> Iterator[object]:
-    """List what must keep its references: the arguments, what is in them, and the types of what is made."""
+    """List what must keep its references: the arguments, what is in them, types of what is made, what is immortal."""
+    yield from (None, True, False, (), 0, 1, b"")
     for given in path[1]:
         yield given
         yield from given if isinstance(given, list | tuple) else ()
@@ -200,6 +203,8 @@ CALL_NAMES = (
     "llama_batch_get_one",
     "llama_context_default_params",
     "llama_model_chat_template",
+    "llama_perf_context_reset",
+    "llama_vocab_is_eog",
     "llama_vocab_get_text, thrown",
     "llama_n_ctx, too many",
     "last argument wrong",

@@ -131,7 +131,9 @@ def test_a_copied_graph_takes_its_contexts_along() -> None:
     llama.ggml_used_mem(copy.ctx_allocated)
 
 
-@refused(LlamaValueError, r"ggml_backend_graph_copy_free\(\): copy .+ at buffer a live ggml_backend_buffer, not a freed")
+@refused(
+    LlamaValueError, r"ggml_backend_graph_copy_free\(\): copy .+ at buffer a live ggml_backend_buffer, not a freed"
+)
 def test_a_copied_graph_is_freed_once() -> None:
     copy = copied_graph()
     llama.ggml_backend_graph_copy_free(copy)
