@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from fuzz import callbacks, memory, scalars
@@ -104,7 +105,15 @@ def _pointer_field(actor: Actor, made: Any, field: str, ctype: Any, is_odd: bool
         # The one behind the last is zero, as ends those lists that have no length.
         many = [new(actor, plain(item), is_odd) for _ in range(random.randint(0, 3))]
         return (ctypes_types.named(plain(item)) * ITEMS)(*many)
-    return memory.filled(ctype, field, ITEMS, random) if item.kind == "primitive" else None
+    return _numbers(ctype, field, random) if item.kind == "primitive" else None
+
+
+def _numbers(ctype: Any, field: str, random: Random) -> Any:
+    """Fill an array that ends where C expects it to: layers that are pruned have no other length than a -1."""
+    array = memory.filled(ctype, field, ITEMS, random)
+    if not scalars.is_float(ctype.item):
+        array[ITEMS - 1] = -1
+    return array
 
 
 # ---------------------------------------------------------------- batches
