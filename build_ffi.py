@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from bindgen import (  # noqa: E402  (found beside this file, from any working directory)
+    c_api,
     function_table,
     policy,
     stubs,
@@ -35,7 +36,7 @@ def defined_symbols(nm: str, archives: list[str]) -> set[str]:
 
 
 def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path) -> None:
-    """Write `_llama.cpp`, the readable `llama_cdef.h`, the type stub and the border's tables to `output`."""
+    """Write `_llama.cpp`, the readable `llama_cdef.h`, `llamacffi.h`, the stub and the border's tables to `output`."""
     cdef = header.cdef()
     builder = cffi.FFI()
     builder.cdef(cdef)
@@ -45,6 +46,8 @@ def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path
     tables = function_table.Tables(header, rules)
     (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
     (output / "function_table.h").write_text(tables.text(), encoding="utf-8")
+    (output / "c_api_fingerprint.h").write_text(c_api.fingerprint_line(header), encoding="utf-8")
+    (output / "llamacffi.h").write_text(c_api.text(header), encoding="utf-8")
     (output / "formulas.cpp").write_text(tables.formula_text(), encoding="utf-8")
     (output / "llama_cpp.pyi").write_text(stubs.stub(header, rules), encoding="utf-8")
     (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")

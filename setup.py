@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -101,13 +102,25 @@ class BuildNative(build_ext):
         build = pathlib.Path(self.build_temp)
         shutil.copyfile(next(path for path in build.glob("_llama*") if path.suffix in (".so", ".pyd")), target)
         shutil.copyfile(build / "generated" / "llama_cdef.h", target.with_name("llama_cdef.h"))
+        self.collect_headers(build / "generated" / "llamacffi.h", target.with_name("include"))
         shutil.copyfile(build / "generated" / "llama_cpp.pyi", target.with_name("llama_cpp.pyi"))
 
+    def collect_headers(self, own: pathlib.Path, target: pathlib.Path) -> None:
+        """Put the headers of llama.cpp beside the one of ours that includes them, in the place of its library."""
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        source = find_source()
+        for name in re.findall(r'#include "(.+)"', own.read_text(encoding="utf-8")):
+            (header,) = (path for path in (source / "include" / name, source / "ggml/include" / name) if path.exists())
+            shutil.copyfile(header, target / name)
+        shutil.copyfile(own, target / own.name)
+
     def copy_extensions_to_source(self) -> None:
-        """Copy the header too, but not the stub, which beside the module itself would hide it from mypy."""
+        """Copy the headers too, but not the stub, which beside the module itself would hide it from mypy."""
         super().copy_extensions_to_source()
-        header = pathlib.Path(self.build_lib, "llamacffi", "llama_cdef.h")
-        shutil.copyfile(header, HERE / "src" / "llamacffi" / header.name)
+        built, target = pathlib.Path(self.build_lib, "llamacffi"), HERE / "src" / "llamacffi"
+        shutil.copyfile(built / "llama_cdef.h", target / "llama_cdef.h")
+        shutil.copytree(built / "include", target / "include", dirs_exist_ok=True)
 
 
 class WheelWithLicences(bdist_wheel):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from pycparser import c_ast
 
-from bindgen import formulas, memory_rules, policy, trim_header
+from bindgen import c_api, formulas, memory_rules, policy, trim_header
 from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
 from bindgen.place_tables import PlaceTables
 from bindgen.value_tables import NOWHERE, ValueTables, are_constant, limit_cells, string, table, true, type_cells
@@ -218,8 +218,7 @@ class Tables:
 
 def names(header: trim_header.Header) -> str:
     """Name each wrapper of the generated file once, for csrc/core/module.cpp to make its built-in functions of."""
-    fixed = sorted(str(node.name) for node in header.functions if not is_variadic(node))
-    return "".join(f"LLAMACFFI_FUNCTION({name})\n" for name in fixed)
+    return "".join(f"LLAMACFFI_FUNCTION({node.name})\n" for node in c_api.functions(header))
 
 
 def replacements(header: trim_header.Header, rules: policy.Policy) -> dict[str, policy.Rules]:

@@ -98,6 +98,31 @@ static entry entries[] = {
 };
 #undef LLAMACFFI_FUNCTION
 
+// ---------------------------------------------------------------- C's functions, for other extension modules
+
+// The order is that of llamacffi.h (bindgen/c_api.py); so is the layout.
+#define LLAMACFFI_FUNCTION(name) reinterpret_cast<void *>(_cffi_d_##name),
+static void *const c_functions[] = {
+#include "function_names.h"
+};
+#undef LLAMACFFI_FUNCTION
+
+#include "c_api_fingerprint.h"
+
+static const struct {
+    const char *fingerprint;
+    size_t n_functions;
+    void *const *functions;
+} c_api = {c_api_fingerprint, std::size(c_functions), c_functions};
+
+static bool add_c_api(PyObject *module) {
+    void *address = const_cast<void *>(static_cast<const void *>(&c_api));
+    PyObject *capsule = PyCapsule_New(address, "llamacffi._llama._C_API", nullptr);
+    const bool added = capsule && PyModule_AddObjectRef(module, "_C_API", capsule) == 0;
+    Py_XDECREF(capsule);
+    return added;
+}
+
 // ---------------------------------------------------------------- what the facade needs beside the functions
 
 static const function_row *find_function(const char *name) {
@@ -209,7 +234,7 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
     llamacffi::cffi = llamacffi::own_converters();
     llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
     if (llamacffi::cffi_lib && llamacffi::register_at_fork() && llamacffi::add_exceptions(module) &&
-        llamacffi::add_functions(module)) {
+        llamacffi::add_functions(module) && llamacffi::add_c_api(module)) {
         llamacffi::take_over();
         return module;
     }

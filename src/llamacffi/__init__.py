@@ -15,6 +15,7 @@ __all__ = [
     "LlamaValueError",
     "__version__",
     "ffi",
+    "get_include",
     "install_as_llama_cpp",
     "last_error",
     "lib",
@@ -40,6 +41,19 @@ def __getattr__(name: str) -> object:
 
         return log_to
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def get_include() -> str:
+    """Return the folder of `llamacffi.h`, by which a C or C++ extension module calls the same llama.cpp.
+
+    llama.cpp's own headers are beside it, and nothing is to be linked: `docs/c_api.md` shows how.
+
+    Returns:
+        A path, for `include_dirs`.
+    """
+    from pathlib import Path
+
+    return str(Path(__file__).with_name("include"))
 
 
 def usable_cpus() -> int:

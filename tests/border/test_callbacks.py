@@ -200,9 +200,7 @@ def test_a_callback_may_call_functions_itself(context: Any, vocab: Any) -> None:
 
 
 def test_a_library_s_function_without_declared_types_is_no_callback() -> None:
-    with pytest.raises(
-        TypeError, match=r"log_callback .+ made with llama_cpp\.ggml_log_callback, not _FuncPtr"
-    ):
+    with pytest.raises(TypeError, match=r"log_callback .+ made with llama_cpp\.ggml_log_callback, not _FuncPtr"):
         llama_cpp.llama_log_set(ctypes.CDLL(None).abs, None)
 
 

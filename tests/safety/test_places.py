@@ -131,9 +131,7 @@ def test_a_copied_graph_takes_its_contexts_along() -> None:
     llama.ggml_used_mem(copy.ctx_allocated)
 
 
-@refused(
-    LlamaValueError, r"ggml_backend_graph_copy_free\(\): copy .+ at buffer a live \w+, not a freed"
-)
+@refused(LlamaValueError, r"ggml_backend_graph_copy_free\(\): copy .+ at buffer a live \w+, not a freed")
 def test_a_copied_graph_is_freed_once() -> None:
     copy = copied_graph()
     llama.ggml_backend_graph_copy_free(copy)

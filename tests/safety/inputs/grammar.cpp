@@ -1,5 +1,5 @@
 // Grammars: the text, and behind a zero byte a trigger pattern, which makes the grammar a lazy one.
-#include "engine/grammars.h"
+#include "engine/samplers.h"
 
 #include <cmath>
 
