@@ -25,10 +25,15 @@ def build(code: str, folder: Path, *objects: Path) -> Path:
     return folder / "program"
 
 
-def upstream_ggml_cpu(folder: Path) -> Path:
-    """Compile llama.cpp's ggml-cpu.c as the build compiles ours, to an object that waits in upstream's way."""
+def upstream_ggml_cpu(folder: Path, target: str = "") -> Path:
+    """Compile llama.cpp's ggml-cpu.c as the build compiles ours, to an object that waits in upstream's way.
+
+    Args:
+        folder: where the object goes.
+        target: a part of the path in which the build has its own, where it compiles it several times.
+    """
     entries = json.loads((ROOT / "build" / "native" / "compile_commands.json").read_text())
-    entry = next(one for one in entries if Path(one["file"]).name == WAITS)
+    entry = next(one for one in entries if Path(one["file"]).name == WAITS and target in one["command"])
     given = shlex.split(entry["command"])
     upstream = next(part.removeprefix(DEFINES).strip('"') for part in given if part.startswith(DEFINES))
     command = [upstream if Path(part).name == WAITS else part for part in given if not part.startswith(DEFINES)]
