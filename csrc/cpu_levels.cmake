@@ -72,7 +72,11 @@ else()
     set(GGML_${option} OFF)
   endforeach()
 endif()
-if(n_cpu_levels EQUAL 1)
+if(n_cpu_levels GREATER 1)
+  # What a level does not use, since it has better, and what nobody calls of the rest: half a megabyte of a wheel.
+  add_compile_options(-ffunction-sections -fdata-sections)
+  add_link_options(-Wl,--gc-sections)
+elseif(n_cpu_levels EQUAL 1)
   set(single_cpu_level ${cpu_levels})
   if(cpu_options)
     foreach(option IN LISTS level_${cpu_levels})
@@ -83,7 +87,7 @@ if(n_cpu_levels EQUAL 1)
   endif()
 endif()
 
-# The targets that compile ggml-cpu: upstream's own, or one a level with the same sources.
+# A target a level, ggml-cpu-LEVEL, that compiles the sources of upstream's ggml-cpu as that would.
 function(add_level_targets)
   get_target_property(folder ggml-cpu SOURCE_DIR)
   get_property(definitions DIRECTORY ${folder} PROPERTY COMPILE_DEFINITIONS)  # those of the folder's targets as well
@@ -112,12 +116,13 @@ function(add_level_targets)
       target_compile_options(ggml-cpu-${level} PRIVATE -march=${level_${level}})
     endif()
     # What upstream exports of a shared ggml-cpu is marked as visible, and so can be told from the rest.
-    target_compile_options(ggml-cpu-${level} PRIVATE -fvisibility=hidden -fno-lto $<$<COMPILE_LANGUAGE:CXX>:-fno-gnu-unique>)
+    target_compile_options(
+      ggml-cpu-${level} PRIVATE -fvisibility=hidden -fno-lto $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique>)
     target_compile_definitions(ggml-cpu-${level} PRIVATE ${definitions} GGML_BACKEND_SHARED GGML_BACKEND_BUILD)
   endforeach()
 endfunction()
 
-# Make ggml-cpu of all levels: their objects in the place of its sources.
+# Let ggml-cpu be made of all levels' objects, in the place of its sources, and of what is there once.
 function(join_levels script once)
   set(folder ${CMAKE_CURRENT_BINARY_DIR}/levels)
   set(made ${folder}/cpu_levels.S)

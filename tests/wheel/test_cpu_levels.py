@@ -116,10 +116,7 @@ def test_a_cpu_that_can_run_none_gets_a_sentence(cpu: str, lacking: str) -> None
 
 def upstream(level: str, folder: Path) -> Path:
     """Link the C program with the level's objects as they were compiled, and with upstream's waits."""
-    compiled = (NATIVE / "CMakeFiles" / f"ggml-cpu-{level}.dir").rglob("*.o")
-    objects = [path for path in compiled if path.name not in ("waits.c.o", "cpu_needs.cpp.o")]
-    waits = c_programs.upstream_ggml_cpu(folder, f"ggml-cpu-{level}.dir")
-    return c_programs.build((PROGRAMS / "greedy.c").read_text(), folder, waits, *objects)
+    return c_programs.build((PROGRAMS / "greedy.c").read_text(), folder, c_programs.upstream_ggml_cpu(folder, level))
 
 
 def complete(command: list[str | Path], model: Path, count: int, folder: Path, **environment: str) -> str:
