@@ -80,6 +80,16 @@ def fast(session: nox.Session) -> None:
 
 
 @nox.session
+def levels(session: nox.Session) -> None:
+    """Build an extension with all CPU levels, in place, and run the tests of them; they want qemu-user."""
+    session.env["LLAMACFFI_LEVELS"] = "all"
+    session.install(*BUILD_REQUIRES, *EXTRAS["test"])
+    session.install("--no-build-isolation", "--editable", ".")
+    session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
+    session.run("pytest", "-m", "wheel", "tests/wheel/test_cpu_levels.py", "tests/test_build_info.py")
+
+
+@nox.session
 def long(session: nox.Session) -> None:
     """Run the tests that take minutes each."""
     session.install(".[test,dropin]")

@@ -90,6 +90,7 @@ class BuildNative(build_ext):
             f"-DLLAMACFFI_SOURCE={source.as_posix()}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={pin['commit']}",
+            f"-DLLAMACFFI_LEVELS={os.environ.get('LLAMACFFI_LEVELS', '')}",
             "-DLLAMACFFI_DEBUG=OFF",  # CMake's cache would remember what CMAKE_ARGS said the last time
             "-DGIT_EXE=",  # ggml would ask git for a commit, and get ours
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/callbacks.h"
-#include "core/cpu.h"
+#include "core/cpu_levels.h"
 #include "core/errors.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
@@ -166,6 +166,8 @@ static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
     return PyLong_FromLong(usable_cpus(root));
 }
 
+static PyObject *build_info(PyObject *, PyObject *) { return cpu_level_info(); }
+
 static PyMethodDef own_functions[] = {
     {"guarded", guarded, METH_VARARGS,
      "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
@@ -176,6 +178,7 @@ static PyMethodDef own_functions[] = {
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
     {"usable_cpus", count_usable_cpus, METH_VARARGS,
      "usable_cpus(root='')\n--\n\nCount the CPUs that this process may use; `root` stands before the paths read."},
+    {"build_info", build_info, METH_NOARGS, "build_info()\n--\n\nTell which CPU level was chosen, of which, and why."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -223,7 +226,7 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
         return nullptr;
     }
-    if (!llamacffi::check_cpu() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::choose_cpu_level() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     belongs_to_an_interpreter = true;

@@ -14,6 +14,7 @@ __all__ = [
     "LlamaError",
     "LlamaValueError",
     "__version__",
+    "build_info",
     "ffi",
     "get_include",
     "install_as_llama_cpp",
@@ -25,6 +26,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from llamacffi.about import BuildInfo
     from llamacffi.logs import log_to
 
     __version__: str
@@ -54,6 +56,21 @@ def get_include() -> str:
     from pathlib import Path
 
     return str(Path(__file__).with_name("include"))
+
+
+def build_info() -> BuildInfo:
+    """Tell how this llamacffi was built, and what of it runs here.
+
+    Where several CPU levels were built, the best that this CPU can run is chosen when the extension loads, or the one
+    that the environment variable `LLAMACFFI_CPU` names.
+
+    Returns:
+        A named tuple: `version`, `llama_cpp` (its commit), `compiler`, `cpu_levels` (those that were built, the least
+        first), `cpu_level` (the one that runs) and `reason` (why that one).
+    """
+    from llamacffi import about
+
+    return about.build_info()
 
 
 def usable_cpus() -> int:

@@ -75,6 +75,7 @@ def show_system() -> None:
     show("memory mapping", yes(llama_cpp.llama_supports_mmap()))
     show("memory locking", yes(llama_cpp.llama_supports_mlock()))
     show("GPU offload", yes(llama_cpp.llama_supports_gpu_offload()))
+    show("CPU level", cpu_level())
     show("CPU features", cpu_features())
 
 
@@ -255,10 +256,21 @@ def versions() -> str:
     return f"{llamacffi.__version__} (llama.cpp {text(llama_cpp.ggml_commit())})"
 
 
+def cpu_level() -> str:
+    """Say which of the built CPU levels runs, and why."""
+    info = llamacffi.build_info()
+    return wrapped(f"{info.cpu_level} of {', '.join(info.cpu_levels)}; {info.reason}")
+
+
 def cpu_features() -> str:
     """List the features that llama.cpp was built to use, out of `NAME = 1 | NAME = 0 | …`."""
     names = re.findall(r"(\w+) = 1\b", text(llama_cpp.llama_print_system_info()))
-    return textwrap.fill(", ".join(names), 60).replace("\n", "\n" + " " * 18)
+    return wrapped(", ".join(names))
+
+
+def wrapped(line: str) -> str:
+    """Break a value into lines that stand below each other."""
+    return textwrap.fill(line, 60).replace("\n", "\n" + " " * 18)
 
 
 def reason() -> str:

@@ -7,6 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
+import llamacffi
 from support.checkout import LIBRARIES, ROOT, source, static_library
 from support.processes import output_of
 
@@ -25,16 +26,34 @@ def build(code: str, folder: Path, *objects: Path) -> Path:
     return folder / "program"
 
 
-def upstream_ggml_cpu(folder: Path) -> Path:
-    """Compile llama.cpp's ggml-cpu.c as the build compiles ours, to an object that waits in upstream's way."""
+def upstream_ggml_cpu(folder: Path, level: str = "") -> Path:
+    """Compile llama.cpp's ggml-cpu.c as the build compiles ours, to an object that waits in upstream's way.
+
+    Where there are several CPU levels, only their stubs are to be linked from outside: then all else of the level is in
+    the object as well.
+
+    Args:
+        folder: where the object goes.
+        level: one of several; the least, which is what C programs compute with, if it is not named.
+    """
+    levels = llamacffi.build_info().cpu_levels
+    target = f"ggml-cpu-{level or levels[0]}.dir" if len(levels) > 1 else "ggml-cpu.dir"
     entries = json.loads((ROOT / "build" / "native" / "compile_commands.json").read_text())
-    entry = next(one for one in entries if Path(one["file"]).name == WAITS)
+    entry = next(one for one in entries if Path(one["file"]).name == WAITS and target in Path(one["output"]).parts)
     given = shlex.split(entry["command"])
     upstream = next(part.removeprefix(DEFINES).strip('"') for part in given if part.startswith(DEFINES))
     command = [upstream if Path(part).name == WAITS else part for part in given if not part.startswith(DEFINES)]
     command[command.index("-o") + 1] = str(folder / "ggml-cpu.o")
     output_of(*command, cwd=entry["directory"])
-    return folder / "ggml-cpu.o"
+    return _with_the_rest(folder, target) if len(levels) > 1 else folder / "ggml-cpu.o"
+
+
+def _with_the_rest(folder: Path, target: str) -> Path:
+    """Join upstream's ggml-cpu.c with what else was compiled for the level."""
+    compiled = (ROOT / "build" / "native" / "CMakeFiles" / target).rglob("*.o")
+    rest = [path for path in compiled if path.name not in (f"{WAITS}.o", "cpu_needs.cpp.o")]
+    output_of("ld", "-r", "-o", folder / "level.o", folder / "ggml-cpu.o", *rest)
+    return folder / "level.o"
 
 
 def build_shared_library(folder: Path) -> Path:

@@ -1,0 +1,187 @@
+"""An extension with all CPU levels takes the best that a CPU can run, and each computes as upstream built for it.
+
+Relies on an extension that was built in place with all levels, so that what it was linked from is in build/native, and
+on qemu-user, which plays the CPUs that this one is not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import llamacffi
+from support import c_programs
+from support.checkout import PROGRAMS, ROOT
+from support.processes import Ended, output_of, run, tool
+
+pytestmark = pytest.mark.wheel
+
+NATIVE = ROOT / "build" / "native"
+EXTENSION = Path(llamacffi.__file__).with_name("_llama.abi3.so")
+# What Linux calls that which makes a level more than those before it.
+FLAGS = {
+    "v2": {"sse4_2", "popcnt"},
+    "v3": {"avx", "avx2", "fma", "f16c", "bmi2"},
+    "v3-vnni": {"avx", "avx2", "fma", "f16c", "bmi2", "avx_vnni"},
+    "v4": {"avx2", "fma", "f16c", "bmi2", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
+    "v4-vnni": {"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512_vnni", "avx512_bf16"},
+    "amx": {"avx512_vnni", "avx512_bf16", "avx512vbmi", "amx_tile", "amx_int8"},
+}
+IMPORT = "import llamacffi; print(llamacffi.build_info().cpu_level)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_levels() -> None:
+    """Fail where not all levels are there, which is a mistake of whoever runs this."""
+    built = llamacffi.build_info().cpu_levels
+    assert built == tuple(FLAGS), (
+        f"the extension has the levels {', '.join(built)}: build it with "
+        "LLAMACFFI_LEVELS=all python setup.py build_ext --inplace"
+    )
+
+
+def runnable() -> list[str]:
+    """The levels that this CPU can run, as Linux tells it."""
+    listed = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+    assert listed
+    return [level for level, needed in FLAGS.items() if needed <= set(listed[1].split())]
+
+
+def emulated(cpu: str | None) -> list[str | Path]:
+    """The command that runs Python on a CPU."""
+    return [tool("qemu-x86_64"), "-cpu", cpu, sys.executable] if cpu else [sys.executable]
+
+
+def ask(cpu: str | None, level: str = "") -> Ended:
+    """Import the package and print the level."""
+    return run(*emulated(cpu), "-c", IMPORT, env={**os.environ, "LLAMACFFI_CPU": level})
+
+
+def complaint(ended: Ended) -> str:
+    assert ended.returncode == 1, (ended.returncode, ended.stderr)
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ")
+    return last.removeprefix("ImportError: ")
+
+
+# ---------------------------------------------------------------- the choice
+
+
+def test_the_best_that_this_cpu_can_run_is_chosen() -> None:
+    assert ask(None).stdout.split() == runnable()[-1:]
+
+
+@pytest.mark.parametrize("level", FLAGS)
+def test_a_level_that_is_named_is_taken_or_refused_with_what_can_run(level: str) -> None:
+    ended = ask(None, level)
+    if level in runnable():
+        assert ended.stdout.split() == [level]
+    else:
+        assert re.fullmatch(
+            rf"LLAMACFFI_CPU names the level {level}, which needs \S+, and this CPU lacks it; "
+            rf"what can run here: {', '.join(reversed(runnable()))}",
+            complaint(ended),
+        )
+
+
+CPUS = {"Nehalem": "v2", "SandyBridge": "v2", "Haswell": "v3"}
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_another_cpu_gets_the_level_that_is_made_for_it(cpu: str) -> None:
+    ended = ask(cpu)
+    assert (ended.stdout.split(), ended.returncode) == ([CPUS[cpu]], 0), ended.stderr
+
+
+def test_a_level_that_another_cpu_lacks_is_refused() -> None:
+    said = complaint(ask("Haswell", "v4"))
+    assert said == (
+        "LLAMACFFI_CPU names the level v4, which needs avx512f, and this CPU lacks it; what can run here: v3, v2"
+    )
+
+
+@pytest.mark.parametrize(("cpu", "lacking"), [("qemu64", "ssse3"), ("Conroe", "sse4.1")])
+def test_a_cpu_that_can_run_none_gets_a_sentence(cpu: str, lacking: str) -> None:
+    said = complaint(ask(cpu))
+    assert said.startswith("this build of llamacffi cannot run on this CPU (amx needs ")
+    assert f"v2 needs {lacking}): build it on this machine, with `pip install .`" in said
+
+
+# ---------------------------------------------------------------- what a level computes
+
+
+def upstream(level: str, folder: Path) -> Path:
+    """Link the C program with the level's objects as they were compiled, and with upstream's waits."""
+    return c_programs.build((PROGRAMS / "greedy.c").read_text(), folder, c_programs.upstream_ggml_cpu(folder, level))
+
+
+def complete(command: list[str | Path], model: Path, count: int, folder: Path, **environment: str) -> str:
+    """Complete a prompt: the tokens, and the last logits to the last bit."""
+    arguments = (model, "The capital of France is", str(count), "1", folder / "logits")
+    tokens = output_of(*command, *arguments, env={**os.environ, **environment})
+    return tokens + (folder / "logits").read_bytes().hex()
+
+
+@pytest.mark.parametrize("level", runnable())
+def test_a_level_generates_what_upstream_does_when_built_for_it(level: str, model_path: Path, tmp_path: Path) -> None:
+    ours = complete([sys.executable, PROGRAMS / "greedy.py"], model_path, 16, tmp_path, LLAMACFFI_CPU=level)
+    assert ours == complete([upstream(level, tmp_path)], model_path, 16, tmp_path)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_another_cpu_generates_what_upstream_does_when_built_for_it(cpu: str, tiny_path: Path, tmp_path: Path) -> None:
+    ours = complete([*emulated(cpu), PROGRAMS / "greedy.py"], tiny_path, 8, tmp_path)
+    assert ours == complete([upstream(CPUS[cpu], tmp_path)], tiny_path, 8, tmp_path)
+
+
+# ---------------------------------------------------------------- what it is made of
+
+
+def members() -> list[Path]:
+    return [NATIVE / "levels" / f"{level}.o" for level in FLAGS]
+
+
+def globals_of(path: Path) -> set[str]:
+    return {line.split()[-1] for line in output_of("nm", "-g", "--defined-only", path).splitlines()}
+
+
+def test_no_level_has_a_static_constructor() -> None:
+    for path in members():
+        assert re.findall(r"\.(?:init_array|ctors)\S*", output_of("readelf", "--sections", "--wide", path)) == []
+
+
+def test_no_level_shares_a_symbol_with_another() -> None:
+    """An inline function that all levels shared would be that of one of them, on any CPU."""
+    seen: set[str] = set()
+    for level, path in zip(FLAGS, members(), strict=True):
+        mine = globals_of(path)
+        assert mine
+        assert all(name.endswith("__" + level.replace("-", "_")) for name in mine)
+        assert not mine & seen
+        assert re.findall(r" (?:UNIQUE|WEAK) +\S+ +(?!UND)\S+ .*", output_of("readelf", "-sW", path)) == []
+        assert " GROUP " not in output_of("readelf", "--sections", "--wide", path)
+        seen |= mine
+
+
+def test_each_level_has_every_public_function() -> None:
+    names = [{name.rpartition("__")[0] for name in globals_of(path)} for path in members()]
+    assert all(mine == names[0] for mine in names)
+    assert {"ggml_backend_cpu_reg", "ggml_graph_compute", "llamacffi_forget_workers"} <= names[0]
+
+
+def test_the_extension_needs_no_text_relocation_and_no_static_thread_local_memory() -> None:
+    dynamic = output_of("readelf", "--dynamic", "--wide", EXTENSION)
+    assert "TEXTREL" not in dynamic
+    assert "STATIC_TLS" not in dynamic
+    stack = re.search(r"GNU_STACK.* (\S+) +0x", output_of("readelf", "--segments", "--wide", EXTENSION))
+    assert stack
+    assert stack[1] == "RW"
+
+
+def test_the_extension_exports_one_symbol() -> None:
+    listed = output_of("nm", "--dynamic", "--defined-only", EXTENSION)
+    assert [line.split()[-1] for line in listed.splitlines()] == ["PyInit__llama"]
