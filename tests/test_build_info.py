@@ -61,6 +61,11 @@ def test_an_unknown_level_is_refused_with_what_can_run_here() -> None:
     assert llamacffi.build_info().cpu_level in said.removeprefix(start).split(", ")
 
 
+def test_a_name_that_is_no_text_is_refused_like_another() -> None:
+    said = complaint(ask("v\udcff"), "ImportError: ")
+    assert said.startswith("LLAMACFFI_CPU should name a level of this build of llamacffi, not 'v\ufffd'")
+
+
 def test_a_level_that_can_run_is_taken_when_it_is_named() -> None:
     assert ask(llamacffi.build_info().cpu_level).stdout == "LLAMACFFI_CPU names it\n"
 

@@ -111,7 +111,7 @@ bool take(const cpu_level &level, const std::string &why) {
 }
 
 bool refuse(const std::string &why) {
-    PyErr_SetString(PyExc_ImportError, why.c_str());
+    PyErr_Format(PyExc_ImportError, "%s", why.c_str());  // which takes any bytes of the environment
     return false;
 }
 
