@@ -168,7 +168,24 @@ static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
 
 static PyObject *build_info(PyObject *, PyObject *) { return cpu_level_info(); }
 
+// The tables of objects, and what is kept of ctypes and cffi, are the process's: one interpreter has them.
+static PyInterpreterState *interpreter = nullptr;
+
+static PyObject *refuse_interpreter() {
+    PyErr_SetString(PyExc_ImportError,
+                    "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
+                    "that one: import it in one interpreter only, and initialize Python once in a process");
+    return nullptr;
+}
+
+// CPython hands a second interpreter a copy of the first one's module, without asking the module.
+static PyObject *require_interpreter(PyObject *, PyObject *) {
+    return PyInterpreterState_Get() == interpreter ? none() : refuse_interpreter();
+}
+
 static PyMethodDef own_functions[] = {
+    {"require_interpreter", require_interpreter, METH_NOARGS,
+     "require_interpreter()\n--\n\nRaise ImportError in any interpreter but the first that imported the extension."},
     {"guarded", guarded, METH_VARARGS,
      "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
     {"convert", convert, METH_VARARGS,
@@ -213,14 +230,7 @@ static const struct _cffi_type_context_s *with_entries(const struct _cffi_type_c
 }  // namespace llamacffi
 
 static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const struct _cffi_type_context_s *context) {
-    // The tables of objects, and what is kept of ctypes and cffi, are the process's.
-    static bool belongs_to_an_interpreter = false;
-    if (belongs_to_an_interpreter) {
-        PyErr_SetString(PyExc_ImportError,
-                        "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong "
-                        "to that one: import it in one interpreter only, and initialize Python once in a process");
-        return nullptr;
-    }
+    if (llamacffi::interpreter) return llamacffi::refuse_interpreter();
     const struct _cffi_type_context_s *own = llamacffi::with_entries(context);
     if (!own) {
         PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
@@ -229,7 +239,7 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
     if (!llamacffi::choose_cpu_level() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
-    belongs_to_an_interpreter = true;
+    llamacffi::interpreter = PyInterpreterState_Get();
 #ifdef Py_GIL_DISABLED
     // cffi says that its modules do without the GIL; the tables of objects do not.
     PyUnstable_Module_SetGIL(module, Py_MOD_GIL_USED);

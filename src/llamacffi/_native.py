@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _cffi_backend  # noqa: F401 (which the extension imports, where PyInstaller does not see it)
+
 from llamacffi._llama import (
     LlamaAssertionError,
     LlamaError,
@@ -12,9 +14,12 @@ from llamacffi._llama import (
     guarded,
     last_error,
     lib,
+    require_interpreter,
     set_last_error,
     usable_cpus,
 )
+
+require_interpreter()
 
 __all__ = [
     "LlamaAssertionError",
