@@ -1,6 +1,6 @@
 """Move the pin to another llama.cpp: tell what differs, build it, run the fast tests, and only then write pin.toml.
 
-    python third_party/llama.cpp/update.py 0.3.36           # a version of the package that pin.toml names, or `newest`
+    python third_party/llama.cpp/update.py VERSION          # of the package that pin.toml names, or `newest`
     python third_party/llama.cpp/update.py --report newest  # compare the headers, and nothing else
     python third_party/llama.cpp/update.py --from-dir DIR   # try any checkout of llama.cpp; the pin stays
 
