@@ -174,10 +174,13 @@ def project(update: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     monkeypatch.setattr(update, "pin_of", lambda version, old: NEXT)
     monkeypatch.setattr(update.fetch, "unpack", lambda pin, root, patterns, into: into.mkdir())
     monkeypatch.setattr(update, "compare", lambda before, after: "what differs")
-    commands: list[tuple[list[str], str | None]] = []
+    commands: list[tuple[list[str], dict[str, str]]] = []
 
     def run(command: list[str], *, env: dict[str, str] | None = None, **options: Any) -> Any:
-        commands.append((command, env and env["LLAMACFFI_LLAMA_CPP_DIR"]))
+        given = {
+            name: value for name, value in (env or {}).items() if name in ("LLAMACFFI_PIN", "LLAMACFFI_LLAMA_CPP_DIR")
+        }
+        commands.append((command, given))
         return subprocess.CompletedProcess(command, update.ended)
 
     monkeypatch.setattr(update.subprocess, "run", run)
@@ -187,12 +190,13 @@ def project(update: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
 
 def test_what_passes_is_pinned_and_the_old_source_goes(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
     project.update("2", None, False)
-    expected = PIN.replace('"1"', '"2"').replace('"aa"', '"bb"').replace("012345678", "9abcdef01")
-    assert (project.top / "pin.toml").read_text() == expected
-    assert {path.name for path in project.top.iterdir()} == {"pin.toml", "source-9abcdef01"}
     build, grep = project.commands
-    assert build == ([sys.executable, "-m", "nox", "-s", "fast"], str(project.top / "source-9abcdef01"))
+    tried = project.top / "build" / "pin.toml"
+    assert build == ([sys.executable, "-m", "nox", "-s", "fast"], {"LLAMACFFI_PIN": str(tried)})
     assert grep[0] == ["git", "grep", "-nF", "-e", "1", "-e", "012345678"]
+    expected = PIN.replace('"1"', '"2"').replace('"aa"', '"bb"').replace("012345678", "9abcdef01")
+    assert (project.top / "pin.toml").read_text() == tried.read_text() == expected
+    assert {path.name for path in project.top.iterdir()} == {"build", "pin.toml", "source-9abcdef01"}
     said = capsys.readouterr().out
     assert said.startswith("llama.cpp 012345678 (stand-in 1) -> llama.cpp 9abcdef01 (stand-in 2)\n\nwhat differs\n")
 
@@ -216,7 +220,7 @@ def test_a_report_builds_and_pins_nothing(project: Any, which: str, checkout: Ca
 def test_a_checkout_is_built_and_not_pinned(project: Any, checkout: Callable[[str, str], Path]) -> None:
     folder = checkout("new", NEW)
     project.update(None, folder, False)
-    assert [command[1] for command in project.commands] == [str(folder)]
+    assert [command[1] for command in project.commands] == [{"LLAMACFFI_LLAMA_CPP_DIR": str(folder)}]
     assert (project.top / "pin.toml").read_text() == PIN
 
 
@@ -235,3 +239,12 @@ def test_the_commit_is_read_in_the_archive(update: Any, tmp_path: Path) -> None:
     assert update.commit_of(archive(tmp_path / "a.tar.gz", {"stand_in-2/x": "", head: whole}), head) == "9abcdef01"
     with pytest.raises(LookupError, match=r"b\.tar\.gz should hold .+HEAD, which names the commit, but does not"):
         update.commit_of(archive(tmp_path / "b.tar.gz", {"stand_in-2/x": ""}), head)
+
+
+def test_a_pin_that_is_tried_is_read_from_its_own_file(
+    update: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the tests that compare with llama-cpp-python take the version that has this llama.cpp."""
+    (tmp_path / "tried.toml").write_text(PIN)
+    monkeypatch.setenv("LLAMACFFI_PIN", str(tmp_path / "tried.toml"))
+    assert update.fetch.pin()["version"] == "1"

@@ -47,8 +47,8 @@ MARK = Path("include", "llama.h")
 
 
 def pin() -> dict[str, str]:
-    """Read the table [source] of pin.toml."""
-    with (HERE / "pin.toml").open("rb") as file:
+    """Read the table [source] of pin.toml, or of the file in LLAMACFFI_PIN: a pin that update.py tries."""
+    with Path(os.environ.get("LLAMACFFI_PIN") or HERE / "pin.toml").open("rb") as file:
         return dict(tomllib.load(file)["source"])
 
 

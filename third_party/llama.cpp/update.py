@@ -70,14 +70,11 @@ def commit_of(archive: Path, head: str) -> str:
     raise LookupError(f"{archive.name} should hold {head}, which names the commit, but does not: pin it by hand.")
 
 
-def write_pin(new: dict[str, str]) -> None:
-    """Put other values into pin.toml, in one step, and leave its comments."""
-    file = HERE / "pin.toml"
-    text = file.read_text(encoding="utf-8")
-    for key, value in new.items():
+def with_values(text: str, pin: dict[str, str]) -> str:
+    """Put a pin's values into the text of pin.toml, and leave its comments."""
+    for key, value in pin.items():
         text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.M)
-    with fetch.pinned_download.made_beside(file) as made:
-        made.write_text(text, encoding="utf-8")
+    return text
 
 
 # ---------------------------------------------------------------- what differs
@@ -110,24 +107,28 @@ def policy_lacks(source: Path) -> str:
 # ---------------------------------------------------------------- the update
 
 
-def build_and_test(source: Path) -> None:
-    """Build against a checkout and run the fast tests; where they fail, say how to go on."""
+def build_and_test(variable: str, value: Path) -> None:
+    """Build what a variable of fetch.py names, and run the fast tests; where they fail, say how to go on."""
     command = [sys.executable, "-m", "nox", "-s", "fast"]
-    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, "LLAMACFFI_LLAMA_CPP_DIR": str(source)}, check=False)
+    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, variable: str(value)}, check=False)
     if ended.returncode:
         sys.exit(
-            f"`nox -s fast` should have passed with {source}, but ended with {ended.returncode}, so the pin is the old "
-            f"one: mend what stands above, try `LLAMACFFI_LLAMA_CPP_DIR={source} nox -R -s fast`, then run this again."
+            f"`nox -s fast` should have passed, but ended with {ended.returncode}, so the pin is the old one: mend "
+            f"what stands above, try `{variable}={value} nox -R -s fast`, then run this again."
         )
 
 
 def move_pin(old: dict[str, str], new: dict[str, str]) -> None:
-    """Build and test what is to be pinned, pin it, drop the source that no longer is, and name what else to change."""
-    build_and_test(fetch.pinned_dir(new))
-    write_pin(new)
+    """Build and test with the new pin, pin it, drop the source that no longer is, and name what else to change."""
+    tried, pinned = ROOT / "build" / "pin.toml", HERE / "pin.toml"
+    tried.parent.mkdir(exist_ok=True)
+    tried.write_text(with_values(pinned.read_text(encoding="utf-8"), new), encoding="utf-8")
+    build_and_test("LLAMACFFI_PIN", tried)
+    with fetch.pinned_download.made_beside(pinned) as made:
+        shutil.copyfile(tried, made)
     if new["commit"] != old["commit"]:  # the other source would get into the source archive
         shutil.rmtree(HERE / f"source-{old['commit']}", ignore_errors=True)
-    print(f"Pinned: {name_of(new)}. These lines name the old one:")
+    print(f"Pinned: {name_of(new)}. These lines name the old one:", flush=True)
     subprocess.run(["git", "grep", "-nF", "-e", old["version"], "-e", old["commit"]], cwd=ROOT, check=False)
 
 
@@ -157,7 +158,7 @@ def update(version: str | None, folder: Path | None, only_report: bool) -> None:
         with headers_of(old) as before:
             print(f"{name_of(old)} -> {checkout}\n\n{compare(before, checkout)}", flush=True)
         if not only_report:
-            build_and_test(checkout)
+            build_and_test("LLAMACFFI_LLAMA_CPP_DIR", checkout)
         return
     new = pin_of(str(version), old)
     with headers_of(old) as before, headers_of(new) as after:
