@@ -37,11 +37,12 @@ def readme_command(word: str) -> list[str]:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
+    """Check style, types and the workflows."""
     session.install(*EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("zizmor", "--offline", "--quiet", ".github")
     session.run(
         "clang-format",
         "--dry-run",

@@ -5,6 +5,7 @@ The comments are upstream's, so the stub is a build product: it is shipped in th
 
 from __future__ import annotations
 
+import functools
 import keyword
 import pathlib
 import re
@@ -122,8 +123,14 @@ def _item(python: str) -> str:
 
 def comment(node: c_ast.Decl) -> str:
     """Return the comment that stands right above a declaration in its header, or ''."""
-    lines = pathlib.Path(node.coord.file).read_text(encoding="utf-8").splitlines()[: node.coord.line - 1]
+    lines = header_lines(node.coord.file)[: node.coord.line - 1]
     block: list[str] = []
     while lines and re.match(r"\s*//", lines[-1]):
         block.insert(0, re.sub(r"\s*///? ?", "", lines.pop(), count=1).rstrip())
     return "\n".join(block).strip()
+
+
+@functools.cache
+def header_lines(file: str) -> list[str]:
+    """Return the lines of a header."""
+    return pathlib.Path(file).read_text(encoding="utf-8").splitlines()

@@ -199,7 +199,7 @@ def test_what_pip_brought_is_hashed_again(project: Project, monkeypatch: pytest.
         dest.mkdir()
         (dest / "stand_in-1.tar.gz").write_bytes(sdist({}))
 
-    monkeypatch.setattr(fetch.pinned_download, "_run_pip", bring_another)
+    monkeypatch.setattr(fetch.pinned_download, "run_pip", bring_another)
     with pytest.raises(fetch.pinned_download.DownloadError, match="should have the sha256"):
         fetch.source_dir()
     assert project.leftovers() == set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import cffi
 import pytest
 
 import llamacffi
+from bindgen import c_facts
 from llamacffi import ctypes_types, ffi, lib, llama_cpp
 from support.checkout import source
-from support.processes import run
 
 HEADERS = ("llama.h", "ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h", "ggml-rpc.h", "gguf.h")
 
@@ -158,16 +158,6 @@ def declarators(declared: str) -> list[str]:
     return [re.findall(r"\w+", re.sub(r"\[[^]]*\]", "", one))[-1] for one in declared.split(",")]
 
 
-def printed(build: Callable[[str], Path], statements: list[str]) -> dict[str, tuple[int, ...]]:
-    """Run statements as a C program; each line that it prints is a name and integers."""
-    includes = "".join(f'#include "{name}"\n' for name in HEADERS)
-    body = "\n".join(statements)
-    ended = run(build(f"#include <stddef.h>\n#include <stdio.h>\n{includes}int main(void) {{\n{body}\nreturn 0;\n}}\n"))
-    assert ended.returncode == 0
-    lines = (line.split("\t") for line in ended.stdout.splitlines())
-    return {name: tuple(map(int, numbers)) for name, *numbers in lines}
-
-
 # Functions
 
 
@@ -209,11 +199,9 @@ def test_a_star_import_works() -> None:
 
 
 @pytest.fixture(scope="module")
-def values(c_program: Callable[[str], Path]) -> dict[str, tuple[int, ...]]:
+def values() -> dict[str, tuple[int, ...]]:
     """What a C program prints for the defines (those that hold on this platform), enumerators and constants."""
-    show = '  printf("{0}\\t%lld\\n", (long long) ({0}));'.format
-    defines = [f"#ifdef {name}\n{show(name)}\n#endif" for name in sorted(integer_defines())]
-    return printed(c_program, defines + [show(name) for name in sorted(enumerators() | static_constants())])
+    return c_facts.values(source(), sorted(integer_defines()), sorted(enumerators() | static_constants()))
 
 
 @pytest.mark.parametrize("module", [lib, llama_cpp], ids=["lib", "llama_cpp"])
@@ -232,14 +220,9 @@ def test_a_documented_value_is_as_documented(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def layouts(c_program: Callable[[str], Path]) -> dict[str, tuple[int, ...]]:
+def layouts() -> dict[str, tuple[int, ...]]:
     """Sizes by struct, offsets and sizes by struct and field, as a C program prints them."""
-    lines = []
-    for struct, names in structs().items():
-        lines.append(f'  printf("{struct}\\t%zu\\n", sizeof({struct}));')
-        place = "offsetof({0}, {1}), sizeof((({0} *) 0)->{1})".format
-        lines += [f'  printf("{struct}.{name}\\t%zu\\t%zu\\n", {place(struct, name)});' for name in names]
-    return printed(c_program, lines)
+    return c_facts.layouts(source(), structs())
 
 
 def by_ffi(struct: str) -> dict[str, tuple[int, ...]]:

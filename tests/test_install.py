@@ -109,7 +109,7 @@ def test_metadata_alone_neither_fetches_nor_compiles(checkout: Path, bare: dict[
 def test_a_build_without_index_and_source_says_what_to_do(checkout: Path, bare: dict[str, str]) -> None:
     """Shows too that the environment of the test above lets nothing be fetched."""
     ended = build(checkout, bare)
-    assert "pip should have brought the pinned file, but failed" in complaint(ended)
+    assert "pip should have brought the file, but failed" in complaint(ended)
     assert "LLAMACFFI_LLAMA_CPP_DIR" in ended.stderr
     assert list((checkout / "third_party" / "llama.cpp").glob("source-*")) == []
 

@@ -148,12 +148,12 @@ def download(package: str, version: str, sha256: str, into: Path, *, source: boo
     # The format is asked of this package only: the build requirements of a source archive may come as wheels.
     form = f"--no-binary={package}" if source else f"--only-binary={package}"
     arrived = into / "arrived"
-    _run_pip(f"download --no-deps --require-hashes {form}".split(), "--dest", arrived, "--requirement", requirements)
+    run_pip(f"download --no-deps --require-hashes {form}".split(), "--dest", arrived, "--requirement", requirements)
     (file,) = arrived.iterdir()
     return checked(file, sha256)
 
 
-def _run_pip(arguments: list[str], *paths: str | Path) -> None:
+def run_pip(arguments: list[str], *paths: str | Path) -> None:
     """Run pip without stdin; its progress goes to the terminal if there is one, for stdout is the caller's."""
     # -I: in an isolated build PYTHONPATH hides pip, and nothing in the working directory shall pose as pip.
     command = [sys.executable, "-I", "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments, *paths]
@@ -164,4 +164,4 @@ def _run_pip(arguments: list[str], *paths: str | Path) -> None:
     if ended.returncode:
         said = ended.stderr.decode(errors="replace")
         advice = next(advice for sign, advice in ADVICE.items() if sign in said)
-        raise DownloadError(f"pip should have brought the pinned file, but failed. {advice} pip said:\n{said}")
+        raise DownloadError(f"pip should have brought the file, but failed. {advice} pip said:\n{said}")

@@ -20,7 +20,7 @@ from urllib.parse import quote
 HERE = Path(__file__).resolve().parent
 
 if TYPE_CHECKING:
-    from llamacffi import pinned_download
+    from llamacffi import pinned_download as pinned_download  # update.py takes it from here
 else:  # llamacffi itself can't be imported before the extension is built
     _spec = importlib.util.spec_from_file_location(
         "pinned_download", HERE.parents[1] / "src" / "llamacffi" / "pinned_download.py"
@@ -47,8 +47,8 @@ MARK = Path("include", "llama.h")
 
 
 def pin() -> dict[str, str]:
-    """Read the table [source] of pin.toml."""
-    with (HERE / "pin.toml").open("rb") as file:
+    """Read the table [source] of pin.toml, or of the file in LLAMACFFI_PIN: a pin that update.py tries."""
+    with Path(os.environ.get("LLAMACFFI_PIN") or HERE / "pin.toml").open("rb") as file:
         return dict(tomllib.load(file)["source"])
 
 
@@ -60,28 +60,37 @@ def source_dir() -> Path:
         DownloadError: if the archive could not be had.
     """
     if named := os.environ.get("LLAMACFFI_LLAMA_CPP_DIR"):
-        return _checkout(Path(named).absolute())
-    source = pin()
+        return checkout(Path(named).absolute(), "LLAMACFFI_LLAMA_CPP_DIR")
+    return pinned_dir(pin())
+
+
+def pinned_dir(source: dict[str, str]) -> Path:
+    """Return the folder of the source that a pin names, bringing it first if it is not there."""
     target = HERE / f"source-{source['commit']}"
     if not target.is_dir():
-        _bring(source["root"], target)
+        _bring(source, target)
     return target
 
 
-def _bring(root: str, target: Path) -> None:
+def _bring(source: dict[str, str], target: Path) -> None:
     try:
         with pinned_download.made_beside(target) as made:
-            _unpack(root, NEEDED, made)
+            unpack(source, source["root"], NEEDED, made)
     except pinned_download.DownloadError as error:
         error.args = (f"{error}\nA llama.cpp checkout named in LLAMACFFI_LLAMA_CPP_DIR would do instead.",)
         raise
 
 
-def _checkout(folder: Path) -> Path:
+def checkout(folder: Path, named_in: str) -> Path:
+    """Return a folder that is a llama.cpp checkout.
+
+    Raises:
+        FileNotFoundError: if it is none.
+    """
     if not (folder / MARK).is_file():
         raise FileNotFoundError(
-            f"LLAMACFFI_LLAMA_CPP_DIR should name a llama.cpp checkout, but there is no {folder / MARK}: "
-            "set it to a folder that has one, or unset it to fetch the pinned source."
+            f"{named_in} should name a llama.cpp checkout, but there is no {folder / MARK}: "
+            "set it to a folder that has one, or leave it out to fetch the pinned source."
         )
     return folder
 
@@ -97,22 +106,26 @@ def extract(pattern: str) -> Path:
     """
     source = pin()
     name = f"{source['package']}-{source['sha256'][:16]}-{quote(pattern, safe='')}"
-    return pinned_download.cached(name, Path.is_dir, lambda made: _unpack("", (pattern,), made))
+    return pinned_download.cached(name, Path.is_dir, lambda made: unpack(source, "", (pattern,), made))
 
 
-def _unpack(root: str, patterns: tuple[str, ...], into: Path) -> None:
-    """Unpack what matches below one folder of the archive."""
+def unpack(source: dict[str, str], root: str, patterns: tuple[str, ...], into: Path) -> None:
+    """Unpack what matches below one folder of the archive that a pin names."""
     if not hasattr(tarfile, "data_filter"):
         raise RuntimeError(
             f"Python 3.11.4 or later is needed, whose tarfile unpacks safely, not {sys.version}: update."
         )
-    source = pin()
     archive = pinned_download.cached_file(source["package"], source["version"], source["sha256"], source=True)
-    folder = f"{source['package'].replace('-', '_')}-{source['version']}/{root}".rstrip("/") + "/"
+    folder = f"{top(source)}/{root}".rstrip("/") + "/"
     with tarfile.open(archive) as tar:
         tar.extractall(into, _matching(tar, folder, patterns), filter="data")
     if not into.is_dir():
         raise FileNotFoundError(f"{archive} should hold {patterns} below {folder}, but has none: correct the pattern.")
+
+
+def top(source: dict[str, str]) -> str:
+    """Name the folder that all files of the archive are in."""
+    return f"{source['package'].replace('-', '_')}-{source['version']}"
 
 
 def _matching(tar: tarfile.TarFile, folder: str, patterns: tuple[str, ...]) -> Iterator[tarfile.TarInfo]:
