@@ -82,7 +82,7 @@ def fast(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build an extension with all CPU levels, in place, and run the tests of what is in a wheel; they want qemu-user."""
+    """Build an extension with all CPU levels, in place, and run the tests of what a wheel holds; they want qemu-user."""
     session.env["LLAMACFFI_LEVELS"] = "all"
     session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
     session.install("--no-build-isolation", "--editable", ".")
