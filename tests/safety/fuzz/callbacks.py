@@ -66,6 +66,8 @@ def _function(actor: Actor, ctype: Any) -> Callable[..., Any]:
     wildness = own.choice((0.0, 0.02, 0.3))
     answers = ANSWERS.get(ctype.result.cname, (None,) if ctype.result.cname == "void" else (0,))
     usual = own.choice(answers)
+    # A number for a text would be an address that the caller made up.
+    odd = scalars.WRONG_TYPES if ctype.result.cname == "char *" else ODD_ANSWERS
 
     def function(*given: Any) -> Any:
         if own.random() >= wildness:
@@ -75,7 +77,7 @@ def _function(actor: Actor, ctype: Any) -> Callable[..., Any]:
             raise scalars.Planned("in a callback")
         if action == "call" and depth <= DEEPEST:
             actor.inside(own, depth).step()
-        return own.choice(ODD_ANSWERS) if action == "odd" else own.choice(answers)
+        return own.choice(odd) if action == "odd" else own.choice(answers)
 
     return function
 
