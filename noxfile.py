@@ -82,12 +82,70 @@ def fast(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build an extension with all CPU levels, in place, and run the tests of what a wheel holds; they want qemu-user."""
+    """Build an extension with all CPU levels, in place, and run the tests of a wheel; they want qemu-user."""
     session.env["LLAMACFFI_LEVELS"] = "all"
     session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
     session.install("--no-build-isolation", "--editable", ".")
     session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
     session.run("pytest", "-m", "wheel")
+
+
+# ---------------------------------------------------------------- every CPython
+
+CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
+DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
+IN_DEBIAN = ("3.14", "3.15")
+PARTS = ("dev", "venv")
+
+
+@nox.session
+def pythons(session: nox.Session) -> None:
+    """Run the core's tests with one wheel on every CPython; as root, for the newest come in a chroot of Debian's.
+
+    `nox -s pythons -- 3.13 3.14` takes these alone.
+    """
+    wheels = HERE / "build" / "pythons"
+    shutil.rmtree(wheels, ignore_errors=True)
+    session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), ".")
+    (wheel,) = wheels.glob("*.whl")
+    failed = []
+    for version in session.posargs or ("3.11", "3.12", "3.13", *IN_DEBIAN):
+        enter = enter_debian(session) if version in IN_DEBIAN else []
+        python = [f"/usr/bin/python{version}"] if enter else [find_python(version)]
+        venv = wheels / version
+        session.run(*enter, *python, "-m", "venv", str(venv), external=True)
+        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *EXTRAS["test"], str(wheel), external=True)
+        tests = [str(venv / "bin" / "pytest"), "--rootdir", str(HERE), *(str(HERE / test) for test in CORE_TESTS)]
+        try:
+            session.run(*enter, *tests, external=True)
+        except nox.command.CommandFailed:
+            failed.append(version)
+    if failed:
+        session.error(f"the tests failed on CPython {', '.join(failed)}")
+
+
+def find_python(version: str) -> str:
+    """Find an interpreter on the PATH, or of pyenv's."""
+    of_pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}"))
+    found = shutil.which(f"python{version}") or (of_pyenv and str(of_pyenv[-1]))
+    return found or f"python{version}"  # which names what is missing when it is run
+
+
+def enter_debian(session: nox.Session) -> list[str]:
+    """Make the chroot where it is not there yet, and return the command that runs another in it, with this folder."""
+    if not (DEBIAN / "ready").exists():
+        packages = ["ca-certificates", "g++", *(f"python{version}-{part}" for version in IN_DEBIAN for part in PARTS)]
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "sid", str(DEBIAN)]
+        session.run(*command, external=True)
+        for path in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt"):
+            shutil.copyfile(path, f"{DEBIAN}{path}")
+        (DEBIAN / "ready").touch()
+    shared = [HERE, Path.home() / ".cache", Path("/proc"), Path("/dev")]
+    for folder in shared:
+        Path(f"{DEBIAN}{folder}").mkdir(parents=True, exist_ok=True)
+    mounts = "".join(f"mount --rbind {folder} {DEBIAN}{folder}; " for folder in shared)
+    script = f'{mounts}exec chroot {DEBIAN} env HOME={Path.home()} PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$@"'
+    return ["unshare", "--mount", "sh", "-euc", script, "sh"]
 
 
 @nox.session
