@@ -69,6 +69,11 @@ void remember_read_tensors(call &, const void *result) {
     if (known) known->bare = gguf_get_n_tensors(static_cast<const gguf_context *>(result)) > 0;
 }
 
+bool check_is_another(call &c, unsigned position) {
+    if (c.addresses[position] != c.addresses[0]) return true;
+    return refuse_value(c, c.parameters()[position], std::string("must be another one than ") + c.parameters()[0].name);
+}
+
 // The one struct by value that hands out what it has made.
 void remember_graph_copy(call &, const void *result) {
     const auto &copy = *static_cast<const struct ggml_backend_graph_copy *>(result);

@@ -22,7 +22,11 @@ struct no_room {};
 
 // The system gives memory to what is touched, so it costs what is needed. As much as 180,000 nested groups of a
 // grammar, or a match of a regular expression over half a million characters.
+#ifdef __SANITIZE_ADDRESS__  // which does not clean up behind an exception that leaves more than 64 MiB of a stack
+constexpr size_t deep_stack_size = size_t{60} << 20;
+#else
 constexpr size_t deep_stack_size = size_t{256} << 20;
+#endif
 
 // What functions need that do not ask again: formatting, logging.
 constexpr size_t stack_margin = size_t{96} << 10;

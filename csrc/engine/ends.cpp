@@ -3,6 +3,7 @@
 
 #include "checks/reads.h"
 #include "engine/contexts.h"
+#include "engine/quiet_end.h"
 
 namespace llamacffi {
 
@@ -55,6 +56,7 @@ void end(call *c, T *address, void (*free)(T *), void (*retire)(T *) = nullptr) 
     call_extras own;
     if (!c && address) begin_end_without_record(address, own);
     const call_extras &ending = c ? c->more() : own;
+    const quiet_end quiet;
     if (!ending.deferred)
         free(address);
     else if (retire)

@@ -78,6 +78,13 @@ def test_an_array_is_no_longer_than_its_data(type_: int) -> None:
     llama.gguf_set_arr_data(llama.gguf_init_empty(), b"key", type_, bytes(7), 8)
 
 
+@refused(LlamaValueError, r"gguf_set_kv\(\): src .+ must be another one than ctx")
+def test_a_gguf_context_does_not_take_its_own_values() -> None:
+    gguf = llama.gguf_init_empty()
+    llama.gguf_set_val_str(gguf, b"key", b"text")
+    llama.gguf_set_kv(gguf, gguf)
+
+
 @pytest.mark.parametrize("type_", [8, 9])
 @refused(LlamaValueError, r"gguf_set_arr_data\(\): type must be a type of numbers")
 def test_an_array_of_numbers_has_a_type_of_numbers(type_: int) -> None:
