@@ -31,8 +31,8 @@ def rpc_process(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     endpoint = f"127.0.0.1:{port}"
     # Nobody may wait for its output, should this process die and leave it behind.
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-c", SERVER, endpoint, folder], **quiet)
+    command = [sys.executable, "-c", SERVER, endpoint, folder]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, server)
         yield endpoint, server
