@@ -31,7 +31,7 @@ def rpc_process(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     endpoint = f"127.0.0.1:{port}"
     # Nobody may wait for its output, should this process die and leave it behind.
-    command = [sys.executable, "-c", SERVER, endpoint, folder]
+    command = [sys.executable, "-c", SERVER, endpoint, str(folder)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(port, server)
