@@ -9,6 +9,7 @@
 
 #include "core/call.h"
 #include "core/errors.h"
+#include "engine/deep_stack.h"
 
 // What libFuzzer calls with each input.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -27,6 +28,8 @@ bool survived(Act act) {
     } catch (const llamacffi::assertion_failed &) {
         done = false;
     } catch (const std::exception &) {
+        done = false;
+    } catch (const llamacffi::refused_text &) {
         done = false;
     }
     llamacffi::current = nullptr;
