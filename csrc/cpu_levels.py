@@ -63,7 +63,7 @@ class Symbol(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """An object as these levels' compilers made it, all alike."""
+    """An object that the compiler made alike for these levels."""
 
     levels: Levels
     path: Path
