@@ -6,6 +6,7 @@ A session installs what it needs into an environment of its own below .nox/. `no
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -82,12 +83,17 @@ def fast(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build an extension with all CPU levels, in place, and run the tests of a wheel; they want qemu-user."""
+    """Build the wheel for any Linux, with all CPU levels, into dist/, and test it with qemu-user and debootstrap."""
     session.env["LLAMACFFI_LEVELS"] = "all"
     session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
     session.install("--no-build-isolation", "--editable", ".")
     session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
-    session.run("pytest", "-m", "wheel")
+    built = HERE / "build" / "wheel"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), ".")
+    tag = f"manylinux_2_17_{platform.machine()}"
+    session.run("auditwheel", "repair", "--plat", tag, "--wheel-dir", "dist", *map(str, built.glob("*.whl")))
+    session.run("pytest", "-m", "wheel", *session.posargs)
 
 
 # ---------------------------------------------------------------- every CPython

@@ -116,14 +116,17 @@ def test_a_cross_build_must_name_its_levels() -> None:
 # ---------------------------------------------------------------- levels that do not fit together
 
 
-def join(folder: Path, **codes: str) -> Ended:
-    """Compile one C++ file a level, and join them."""
+def join(folder: Path, **codes: str | tuple[str, ...]) -> Ended:
+    """Compile the C++ files of each level, and join them."""
     levels: list[str] = []
-    for level, code in codes.items():
-        (folder / f"{level}.cpp").write_text(code)
-        compiler = [os.environ.get("CXX", "c++"), "-c", "-fPIC", "-fvisibility=hidden"]
-        output_of(*compiler, f"{level}.cpp", "-o", f"{level}.in.o", cwd=folder)
-        levels += ["--level", level, f"{level}.in.o"]
+    for level, given in codes.items():
+        levels += ["--level", level]
+        for number, code in enumerate([given] if isinstance(given, str) else given):
+            source, compiled = folder / "code.cpp", f"{level}-{number}.in.o"
+            source.write_text(code)
+            compiler = [os.environ.get("CXX", "c++"), "-c", "-fPIC", "-fvisibility=hidden", "-fdata-sections"]
+            output_of(*compiler, source.name, "-o", compiled, cwd=folder)
+            levels.append(compiled)
     programs = [part for name in ("ld", "objcopy", "readelf") for part in (f"--{name}", name)]
     command: list[str | Path] = [
         sys.executable,
@@ -156,6 +159,11 @@ def test_a_static_constructor_stops_the_build(tmp_path: Path) -> None:
     assert said == "the CPU level v3 has a static constructor (.init_array), which would run on every CPU"
 
 
+def test_a_level_that_is_compiled_like_another_stops_the_build(tmp_path: Path) -> None:
+    said = complaint(join(tmp_path, v2=LEVEL % 2, v3=LEVEL % 2), "llamacffi: ")
+    assert said == "the CPU level v3 was compiled like those before it, and so has no use"
+
+
 MAIN = """
 #include <cstdio>
 extern "C" int f();
@@ -174,7 +182,49 @@ int main() {
 
 def test_each_level_keeps_its_own_inline_functions_and_the_least_runs_until_one_is_chosen(tmp_path: Path) -> None:
     assert join(tmp_path, v2=LEVEL % 2, v3=LEVEL % 3).returncode == 0
-    (tmp_path / "main.cpp").write_text(MAIN)
-    made = [tmp_path / "out" / name for name in ("cpu_levels.S", "v2.o", "v3.o")]
-    subprocess.run([os.environ.get("CXX", "c++"), "main.cpp", *made, "-o", "main"], cwd=tmp_path, check=True)
-    assert output_of(tmp_path / "main") == "2 v3 1 3 v2 1 2"
+    assert run_with_levels(MAIN, tmp_path) == "2 v3 1 3 v2 1 2"
+
+
+def run_with_levels(main: str, folder: Path) -> str:
+    (folder / "main.cpp").write_text(main)
+    made = [folder / "out" / name for name in ("cpu_levels.S", "v2.o", "v3.o")]
+    subprocess.run([os.environ.get("CXX", "c++"), "main.cpp", *made, "-o", "main"], cwd=folder, check=True)
+    return output_of(folder / "main")
+
+
+# What is alike in both levels calls what is not, uses data that is zero at the start, or data of each level.
+CALLS = PUBLIC + "int own();\nextern int zero[4];\nPUBLIC int f() { return own() + zero[0]; }\n"
+READS = PUBLIC.partition("\n")[2] + "extern int started;\nPUBLIC int g() { return started; }\n"
+DIFFERS = READS.partition("\n")[0] + (
+    "\nint own() { return %d; }\nint started = %d;\n"
+    "alignas(%d) int zero[4];\nPUBLIC void set() { zero[0] = 10; }\n"
+    "PUBLIC int misaligned() { return (long)zero %% %d; }\n"
+)
+BOTH = """
+#include <cstdio>
+extern "C" int f();
+extern "C" int g();
+extern "C" int misaligned();
+extern "C" void set();
+struct level { const char *name; const int *needs; const void *functions; };
+extern "C" const level llamacffi_cpu_levels[];
+extern "C" const void *llamacffi_cpu_functions;
+int main() {
+    set();
+    for (const level *one = llamacffi_cpu_levels; one->name; ++one) {
+        llamacffi_cpu_functions = one->functions;
+        std::printf("%s %d %d %d ", one->name, f(), g(), misaligned());
+    }
+}
+"""
+
+
+def test_what_is_alike_is_there_once_and_calls_the_chosen_level(tmp_path: Path) -> None:
+    codes = {level: (CALLS, READS, DIFFERS % (n, n, 1 << n, 1 << n)) for level, n in (("v2", 5), ("v3", 7))}
+    ended = join(tmp_path, **codes)
+    assert ended.returncode == 0, ended.stderr
+    assert run_with_levels(BOTH, tmp_path) == "v3 17 7 0 v2 15 5 0 "
+    names = {
+        line.split()[-1] for line in output_of("nm", "-g", "--defined-only", tmp_path / "out" / "v2.o").splitlines()
+    }
+    assert {"f__v2__v3", "g__v2", "_Z3ownv__v2"} <= names

@@ -145,32 +145,65 @@ def members() -> list[Path]:
     return [NATIVE / "levels" / f"{level}.o" for level in FLAGS]
 
 
-def globals_of(path: Path) -> set[str]:
-    return {line.split()[-1] for line in output_of("nm", "-g", "--defined-only", path).splitlines()}
-
-
 def test_no_level_has_a_static_constructor() -> None:
     for path in members():
         assert re.findall(r"\.(?:init_array|ctors)\S*", output_of("readelf", "--sections", "--wide", path)) == []
 
 
-def test_no_level_shares_a_symbol_with_another() -> None:
-    """An inline function that all levels shared would be that of one of them, on any CPU."""
-    seen: set[str] = set()
-    for level, path in zip(FLAGS, members(), strict=True):
-        mine = globals_of(path)
-        assert mine
-        assert all(name.endswith("__" + level.replace("-", "_")) for name in mine)
-        assert not mine & seen
-        assert re.findall(r" (?:UNIQUE|WEAK) +\S+ +(?!UND)\S+ .*", output_of("readelf", "-sW", path)) == []
-        assert " GROUP " not in output_of("readelf", "--sections", "--wide", path)
-        seen |= mine
+def tables() -> dict[str, list[str]]:
+    """What the stubs jump to, for each level."""
+    text = (NATIVE / "levels" / "cpu_levels.S").read_text()
+    found = re.findall(r"^functions__(\w+):\n((?:    \.quad .*\n)+)", text, re.M)
+    return {level: re.findall(r"\.quad (.+)", table) for level, table in found}
+
+
+def levels_of(name: str) -> set[str]:
+    """The levels for which what has this name was compiled alike; none where it is not named for any."""
+    labels = "|".join(sorted(map(label, FLAGS), key=len, reverse=True))
+    ending = re.search(rf"(?:__(?:{labels}))+$", name)
+    return set(ending[0].removeprefix("__").split("__")) if ending else set()
+
+
+def label(level: str) -> str:
+    return level.replace("-", "_")
+
+
+def test_a_level_runs_what_was_compiled_for_it() -> None:
+    found = tables()
+    assert list(found) == [label(level) for level in reversed(FLAGS)]
+    for level, functions in found.items():
+        assert all(level in levels_of(function) for function in functions if function != "0")
 
 
 def test_each_level_has_every_public_function() -> None:
-    names = [{name.rpartition("__")[0] for name in globals_of(path)} for path in members()]
-    assert all(mine == names[0] for mine in names)
-    assert {"ggml_backend_cpu_reg", "ggml_graph_compute", "llamacffi_forget_workers"} <= names[0]
+    everything = [
+        dict.fromkeys(re.sub(r"(__(v\d|amx)(_vnni)?)+$", "", name) for name in own) for own in tables().values()
+    ]
+    public = [{name for name in own if not name.startswith(("_Z", "0"))} for own in everything]
+    assert all(mine == public[0] for mine in public)
+    assert {"ggml_backend_cpu_reg", "ggml_graph_compute", "llamacffi_forget_workers"} <= public[0]
+
+
+def test_levels_share_no_symbol_but_data_that_is_zero_at_the_start() -> None:
+    """An inline function that all levels shared would be that of one of them, on any CPU."""
+    for level, path in zip(FLAGS, members(), strict=True):
+        names = {line.split()[-1] for line in output_of("nm", "-g", "--defined-only", path).splitlines()}
+        own = {name for name in names if levels_of(name)}
+        assert own
+        assert all(min(levels_of(name), key=[*map(label, FLAGS)].index) == label(level) for name in own)
+        sections = output_of("readelf", "--sections", "--wide", path)
+        assert " GROUP " not in sections
+        rows = (line.split() for line in output_of("readelf", "--symbols", "--wide", path).splitlines())
+        zero = [row for row in rows if row and row[-1] in names - own]
+        assert all(re.search(rf"\[ *{row[6]}\] \.bss\S* +NOBITS ", sections) for row in zero)
+
+
+def test_what_is_compiled_alike_is_there_once() -> None:
+    """Most of AVX-VNNI's, AVX-512 VNNI's and AMX's level is."""
+    sizes = {level: path.stat().st_size for level, path in zip(FLAGS, members(), strict=True)}
+    assert sizes["v3-vnni"] < sizes["v3"] / 2
+    assert sizes["v4-vnni"] < sizes["v4"] * 0.7
+    assert sizes["amx"] < sizes["v4"] * 0.7
 
 
 def test_the_extension_needs_no_text_relocation_and_no_static_thread_local_memory() -> None:
