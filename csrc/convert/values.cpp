@@ -80,6 +80,16 @@ bool convert_enumerator(call &c, const parameter_row &row, PyObject *given, char
 
 namespace {
 
+// What the fields of a struct point to stays until C is done, though a callback or another thread gives them something
+// else meanwhile.
+bool hold_pointed(call &c, PyObject *given) {
+    PyObject *objects = attribute(given, "_objects");
+    PyObject *all = objects && PyDict_Check(objects) ? PyDict_Values(objects) : nullptr;
+    Py_XDECREF(objects);
+    if (all) c.more().held.push_back(all);
+    return all || !PyErr_Occurred();
+}
+
 bool remember_value(call &c, const parameter_row &row, char *target) {
     c.memory[position_of(c, row)] = target;
     c.sizes[position_of(c, row)] = row.type.size;
@@ -93,7 +103,7 @@ bool convert_value(call &c, const parameter_row &row, ctype_slot type, PyObject 
     c.memory[position_of(c, row)] = target;
     if (metatype(given) == struct_type && points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(given)))) {
         std::memcpy(target, memory_of(given), row.type.size);
-        return remember_value(c, row, target);
+        return hold_pointed(c, given) && remember_value(c, row, target);
     }
     if (!is_cdata(given)) {
         PyErr_Clear();

@@ -41,6 +41,7 @@ struct call_extras {
     bool deferred = false;              // what is freed is still read: its memory goes later
     std::vector<unread_object> unread;  // what goes with the freed object
     std::vector<PyObject *> released;   // what was kept for it, or was replaced; dropped after C is done with it
+    std::vector<PyObject *> held;       // what its structs point to; dropped with it
     std::vector<entered> inside;        // the handles that are marked beside the arguments
 };
 
@@ -76,7 +77,9 @@ struct call {
         if (abandoned) return;
         while (n_views) PyBuffer_Release(&views[--n_views]);
         Py_XDECREF(pending);
-        if (extras) drop_released();
+        if (!extras) return;
+        drop_released();
+        for (PyObject *one : extras->held) Py_DECREF(one);
     }
 
     call_extras &more() {

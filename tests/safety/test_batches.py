@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -286,3 +287,27 @@ def cdata_batch() -> Any:
     """Make a batch of one token, as cffi's struct."""
     seen = ffi.from_buffer("struct llama_batch *", batch_of_one())
     return ffi.new("struct llama_batch *", seen[0])
+
+
+@returns([True, False])
+def test_what_a_batch_points_to_stays_until_it_is_decoded(model: Any) -> list[bool]:
+    """C copies it, but another thread may give the batch other embeddings before that; so may a callback, later."""
+    n_tokens, width = 4, llama.llama_model_n_embd(model)
+    batch = llama.llama_batch_init(n_tokens, 0, 1)
+    batch.n_tokens, batch.token = n_tokens, None
+    for index in range(n_tokens):
+        batch.pos[index], batch.n_seq_id[index], batch.logits[index] = index, 1, 1
+        batch.seq_id[index][0] = 0
+    batch.embd = first = (ctypes.c_float * (n_tokens * width))()
+    alive = weakref.ref(first)
+    del first
+    seen: list[bool] = []
+
+    def change(tensor: int, ask: bool, data: object) -> bool:
+        batch.embd = (ctypes.c_float * (n_tokens * width))()
+        seen.append(alive() is not None)
+        return False
+
+    ctx = context_of(model, cb_eval=llama.ggml_backend_sched_eval_callback(change))
+    assert llama.llama_decode(ctx, batch) == 0
+    return [all(seen) and len(seen) > 0, alive() is not None]
