@@ -15,7 +15,11 @@ constexpr uint64_t most_looks = 2048;  // 2^31 characters, some fifteen seconds
 // libstdc++ has at most 100,000 states in an expression, and needs less than these for one of them.
 constexpr size_t most_states = 100'000;
 constexpr size_t bytes_a_state = 320;
+#ifdef __SANITIZE_ADDRESS__  // whose frames are larger
+constexpr size_t bytes_a_character = 8192;
+#else
 constexpr size_t bytes_a_character = 1024;  // to compile: 208 with gcc 12's -O2
+#endif
 constexpr size_t tokenizer_states = 2000;
 
 constexpr char pattern_too_deep[] = "a trigger pattern nests too deeply";
