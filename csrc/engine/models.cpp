@@ -1,6 +1,9 @@
 // See models.h.
 #include "engine/models.h"
 
+#include <stdexcept>
+#include <string>
+
 #include "core/callbacks.h"
 #include "engine/logs.h"
 
@@ -28,8 +31,19 @@ bool progress_hook(float progress, void *data) {
     return (!state.callback || state.callback(progress, state.user_data)) && !must_stop();
 }
 
+// Upstream splits tensors among GPUs; on the CPU what it computes then reads and writes beside them.
+void check_split(const llama_model_params &params) {
+    if (params.split_mode != LLAMA_SPLIT_MODE_TENSOR) return;
+    for (size_t i = 0; params.devices && params.devices[i]; ++i) {
+        if (ggml_backend_dev_type(params.devices[i]) == GGML_BACKEND_DEVICE_TYPE_CPU)
+            throw std::invalid_argument("params.split_mode LLAMA_SPLIT_MODE_TENSOR takes GPUs alone, and devices[" +
+                                        std::to_string(i) + "] is " + ggml_backend_dev_name(params.devices[i]));
+    }
+}
+
 template <typename Load>
 llama_model *load_model(const call *c, llama_model_params params, Load load) {
+    check_split(params);
     load_progress state{params.progress_callback, params.progress_callback_user_data};
     params.progress_callback = progress_hook;
     params.progress_callback_user_data = &state;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import ctypes
 import os
 import shutil
 import stat
@@ -187,3 +188,11 @@ def test_weights_of_whole_numbers_are_not_multiplied_with(folder: Path) -> None:
     output.field.parts[4][0] = gguf.GGMLQuantizationType.I32
     reader.data.flush()
     decode(context_of(load(path)))
+
+
+@refused(
+    LlamaValueError, r"llama_model_load_from_file\(\): params.split_mode .+ takes GPUs alone, and devices\[0\] is CPU"
+)
+def test_tensors_are_not_split_among_cpus() -> None:
+    cpu = llama.ggml_backend_dev_by_type(llama.GGML_BACKEND_DEVICE_TYPE_CPU)
+    load(devices=(ctypes.c_void_p * 2)(cpu, None), split_mode=llama.LLAMA_SPLIT_MODE_TENSOR)
