@@ -239,6 +239,14 @@ NOT_WITH_ASAN = {
 }
 
 
+# The same for the thread sanitizer.
+NOT_WITH_TSAN = {
+    "tests/threads/test_failing_graphs.py::test_a_backend_without_memory": "as above",
+    "tests/threads/test_limit.py::test_the_default_params_are_c_s": "links what was built without it",
+    "tests/threads/test_user_pools.py::test_a_pool_whose_threads_cannot_be_started": "as above",
+}
+
+
 @nox.session
 def asan(session: nox.Session) -> None:
     """Run the tests of the border and of safety with AddressSanitizer and UndefinedBehaviorSanitizer."""
@@ -266,7 +274,8 @@ def tsan(session: nox.Session) -> None:
     # CPython is not instrumented: its mutexes are seen, its memory is not.
     options = {"TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:suppressions={SANITIZERS / 'tsan.txt'}"}
     build_sanitized(session, "-fsanitize=thread")
-    tests = ["pytest", "tests/threads", "tests/safety/test_threads.py"]
+    left_out = [f"--deselect={test}" for test in NOT_WITH_TSAN]
+    tests = ["pytest", "tests/threads", "tests/safety/test_threads.py", *left_out]
     run_sanitized(session, [library("libtsan.so")], options, tests)
 
 

@@ -276,7 +276,7 @@ def test_a_pool_whose_threads_cannot_be_started_leaves_none_behind() -> object:
     """Each thread takes some megabytes of addresses for its stack."""
     used = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
-    workers = Workers()
+    workers, refused = Workers(), None
     try:
         pool_of(512)
     except LlamaError as error:
