@@ -69,6 +69,17 @@ void remember_read_tensors(call &, const void *result) {
     if (known) known->bare = gguf_get_n_tensors(static_cast<const gguf_context *>(result)) > 0;
 }
 
+// Upstream splits tensors among GPUs alone (engine/models.cpp). Their number is the next argument.
+bool check_are_gpus(call &c, unsigned position) {
+    const auto *devices = static_cast<const ggml_backend_dev_t *>(c.memory[position]);
+    for (long long i = 0; devices && i < c.numbers[position + 1]; ++i) {
+        if (ggml_backend_dev_type(devices[i]) != GGML_BACKEND_DEVICE_TYPE_CPU) continue;
+        return refuse_value(c, c.parameters()[position],
+                            std::string("must be of GPUs alone, and has ") + ggml_backend_dev_name(devices[i]));
+    }
+    return true;
+}
+
 bool check_is_another(call &c, unsigned position) {
     if (c.addresses[position] != c.addresses[0]) return true;
     return refuse_value(c, c.parameters()[position], std::string("must be another one than ") + c.parameters()[0].name);

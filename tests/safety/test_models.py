@@ -15,7 +15,7 @@ from typing import Any
 import gguf
 import pytest
 
-from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError, ffi, lib
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.cells import refused, returns
@@ -196,3 +196,11 @@ def test_weights_of_whole_numbers_are_not_multiplied_with(folder: Path) -> None:
 def test_tensors_are_not_split_among_cpus() -> None:
     cpu = llama.ggml_backend_dev_by_type(llama.GGML_BACKEND_DEVICE_TYPE_CPU)
     load(devices=(ctypes.c_void_p * 2)(cpu, None), split_mode=llama.LLAMA_SPLIT_MODE_TENSOR)
+
+
+@refused(LlamaValueError, r"ggml_backend_meta_device\(\): devs .+ must be of GPUs alone, and has CPU")
+def test_nor_is_a_device_made_of_cpus_that_would() -> None:
+    cpu = llama.ggml_backend_dev_by_type(llama.GGML_BACKEND_DEVICE_TYPE_CPU)
+    split = ffi.addressof(lib, "ggml_backend_meta_split_axis_name")  # any function: it is not called
+    split = ffi.cast("ggml_backend_meta_get_split_state_t", split)
+    llama.ggml_backend_meta_device((ctypes.c_void_p * 1)(cpu), 1, split, None)
