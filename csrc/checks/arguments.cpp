@@ -72,6 +72,7 @@ void remember_read_tensors(call &, const void *result) {
 // Upstream splits tensors among GPUs alone (engine/models.cpp). Their number is the next argument.
 bool check_are_gpus(call &c, unsigned position) {
     const auto *devices = static_cast<const ggml_backend_dev_t *>(c.memory[position]);
+    if (c.numbers[position + 1] < 1) return refuse_value(c, c.parameters()[position], "must be of GPUs, and has none");
     for (long long i = 0; devices && i < c.numbers[position + 1]; ++i) {
         if (ggml_backend_dev_type(devices[i]) != GGML_BACKEND_DEVICE_TYPE_CPU) continue;
         return refuse_value(c, c.parameters()[position],

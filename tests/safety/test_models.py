@@ -198,9 +198,10 @@ def test_tensors_are_not_split_among_cpus() -> None:
     load(devices=(ctypes.c_void_p * 2)(cpu, None), split_mode=llama.LLAMA_SPLIT_MODE_TENSOR)
 
 
-@refused(LlamaValueError, r"ggml_backend_meta_device\(\): devs .+ must be of GPUs alone, and has CPU")
-def test_nor_is_a_device_made_of_cpus_that_would() -> None:
+@pytest.mark.parametrize(("count", "found"), [(0, "none"), (1, "CPU")])
+@refused(LlamaValueError, lambda count, found: rf"ggml_backend_meta_device\(\): devs .+ must be of GPUs.* has {found}")
+def test_nor_is_a_device_made_of_cpus_that_would(count: int, found: str) -> None:
     cpu = llama.ggml_backend_dev_by_type(llama.GGML_BACKEND_DEVICE_TYPE_CPU)
-    split = ffi.addressof(lib, "ggml_backend_meta_split_axis_name")  # any function: it is not called
-    split = ffi.cast("ggml_backend_meta_get_split_state_t", split)
-    llama.ggml_backend_meta_device((ctypes.c_void_p * 1)(cpu), 1, split, None)
+    function = ffi.addressof(lib, "ggml_backend_meta_split_axis_name")  # any one: it is not called
+    split = ffi.cast("ggml_backend_meta_get_split_state_t", function)
+    llama.ggml_backend_meta_device((ctypes.c_void_p * 1)(cpu), count, split, None)
