@@ -150,6 +150,15 @@ bool check_embeddings(const call &c, const parameter_row &row, const llama_conte
         c, row, "has one position a token, where embeddings of this model have four: set pos to an array of them");
 }
 
+// A struct that nobody has put anything into, and whose arrays are not those of the batch at its address, is the copy
+// of one that was freed.
+bool is_stale(PyObject *given, const llama_batch &batch, const llama_batch &now) {
+    const auto differs = [](const void *one, const void *other) { return one && one != other; };
+    return metatype(given) == struct_type && !refers_to_objects(given) &&
+           (differs(batch.token, now.token) || differs(batch.embd, now.embd) || differs(batch.n_seq_id, now.n_seq_id) ||
+            differs(batch.seq_id, now.seq_id) || differs(batch.logits, now.logits));
+}
+
 }  // namespace
 
 // Before a decode: as many tokens as the batch has room for, and something to read them from.
@@ -163,6 +172,8 @@ bool check_batch(call &c, unsigned position) {
     const made_batch *made = known == batches.end() ? nullptr : &known->second;
     if (batch.pos && !made && metatype(given) == struct_type && !refers_to_objects(given))
         return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
+    if (made && is_stale(given, batch, made->original))
+        return refuse_value(c, row, "is freed already, and another batch has its place");
     const size_t holds = made ? static_cast<size_t>(made->n_tokens) : tokens_behind(given, batch);
     if (!refers_to_objects(given) && static_cast<size_t>(batch.n_tokens) > holds)
         return refuse_batch(c, row, batch, holds);

@@ -311,3 +311,12 @@ def test_what_a_batch_points_to_stays_until_it_is_decoded(model: Any) -> list[bo
     ctx = context_of(model, cb_eval=llama.ggml_backend_sched_eval_callback(change))
     assert llama.llama_decode(ctx, batch) == 0
     return [all(seen) and len(seen) > 0, alive() is not None]
+
+
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ is freed already, and another batch has its place")
+def test_the_copy_of_a_freed_batch_is_not_taken_for_the_one_in_its_place(model: Any) -> None:
+    ctx, batch = context_of(model), batch_of_one()
+    stale = bytearray(batch)
+    offset = llama.llama_batch.logits.offset
+    stale[offset : offset + 8] = (8).to_bytes(8, "little")  # where that of the freed one was
+    llama.llama_decode(ctx, llama.llama_batch.from_buffer_copy(stale))
