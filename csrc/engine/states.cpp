@@ -18,8 +18,12 @@ std::mutex states_mutex;
 
 namespace {
 
-// What each context last wrote for each sequence whose state it keeps on the device.
-using stored_states = std::map<llama_seq_id, std::vector<uint8_t>>;
+// What a context last wrote for a sequence whose state it keeps on the device.
+struct stored_state {
+    std::vector<uint8_t> bytes;
+    llama_state_seq_flags flags;  // other parts are kept with others
+};
+using stored_states = std::map<llama_seq_id, stored_state>;
 std::unordered_map<const llama_context *, stored_states> states_of;
 
 // A state begins with a text and its length; upstream makes room for that before it looks whether it is there.
@@ -53,15 +57,16 @@ bool is_whole_session(const char *path) {
 bool is_on_device(llama_state_seq_flags flags) { return flags & LLAMA_STATE_SEQ_FLAGS_ON_DEVICE; }
 
 // Nothing is written where `size` is 0: what the context keeps of the sequence belongs to no state.
-void remember_stored(const llama_context *ctx, llama_seq_id sequence, const uint8_t *state, size_t size) {
+void remember_stored(const llama_context *ctx, llama_seq_id sequence, const uint8_t *state, size_t size,
+                     llama_state_seq_flags flags) {
     const std::lock_guard<std::mutex> lock(states_mutex);
     stored_states &states = states_of[ctx];
     states.erase(sequence);
-    if (size) states.emplace(sequence, std::vector<uint8_t>(state, state + size));
+    if (size) states.emplace(sequence, stored_state{std::vector<uint8_t>(state, state + size), flags});
 }
 
 // A state begins with a magic number and the sequence that it was written of.
-bool is_stored(const llama_context *ctx, const uint8_t *state, size_t size) {
+bool is_stored(const llama_context *ctx, const uint8_t *state, size_t size, llama_state_seq_flags flags) {
     llama_seq_id header[2];
     if (!state || size < sizeof header) return false;
     std::memcpy(header, state, sizeof header);
@@ -69,7 +74,9 @@ bool is_stored(const llama_context *ctx, const uint8_t *state, size_t size) {
     const auto states = states_of.find(ctx);
     if (states == states_of.end()) return false;
     const auto known = states->second.find(header[1]);
-    return known != states->second.end() && std::equal(known->second.begin(), known->second.end(), state, state + size);
+    if (known == states->second.end() || known->second.flags != flags) return false;
+    const std::vector<uint8_t> &bytes = known->second.bytes;
+    return std::equal(bytes.begin(), bytes.end(), state, state + size);
 }
 
 // The context allocates its part in a destructor: see here whether there is room for it.
@@ -100,19 +107,19 @@ size_t state_seq_get_data_ext(call *, llama_context *ctx, uint8_t *dst, size_t s
                               llama_state_seq_flags flags) {
     if (!is_on_device(flags)) return llama_state_seq_get_data_ext(ctx, dst, size, sequence, flags);
     require_room_on_device(ctx, sequence, flags);
-    remember_stored(ctx, sequence, nullptr, 0);
+    remember_stored(ctx, sequence, nullptr, 0, flags);
     const size_t written = llama_state_seq_get_data_ext(ctx, dst, size, sequence, flags);
-    remember_stored(ctx, sequence, dst, written);
+    remember_stored(ctx, sequence, dst, written, flags);
     return written;
 }
 
 size_t state_seq_set_data_ext(call *, llama_context *ctx, const uint8_t *src, size_t size, llama_seq_id sequence,
                               llama_state_seq_flags flags) {
     if (!is_on_device(flags)) return llama_state_seq_set_data_ext(ctx, src, size, sequence, flags);
-    if (!is_stored(ctx, src, size))
+    if (!is_stored(ctx, src, size, flags))
         throw std::invalid_argument(
-            "src is not what llama_state_seq_get_data_ext() last wrote for its sequence in this context, and the "
-            "context keeps no other state of it on the device");
+            "src is not what llama_state_seq_get_data_ext() last wrote for its sequence in this context with these "
+            "flags, and the context keeps no other state of it on the device");
     if (sequence < 0 || static_cast<uint32_t>(sequence) >= llama_n_seq_max(ctx))
         throw std::invalid_argument("dest_seq_id must be from 0 to llama_n_seq_max(ctx) - 1");
     return llama_state_seq_set_data_ext(ctx, src, size, sequence, flags);

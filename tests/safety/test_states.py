@@ -138,6 +138,13 @@ def decoded_twice(model: Any, **fields: Any) -> tuple[Any, bytes]:
     return ctx, state
 
 
+@refused(LlamaValueError, r"llama_state_seq_set_data_ext\(\): src is not what .+ with these flags")
+def test_a_state_is_put_back_with_the_flags_that_it_was_written_with(model: Any) -> None:
+    ctx, state = decoded_twice(model)
+    both = ON_DEVICE | llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+    llama.llama_state_seq_set_data_ext(ctx, state, len(state), 0, both)
+
+
 @returns((True, True, 2))
 def test_a_state_that_was_kept_is_put_back(model: Any) -> object:
     ctx, state = decoded_twice(model)
