@@ -63,15 +63,6 @@ def test_the_devices_of_a_model_s_params_are_devices(wrong: str) -> None:
     load(devices=devices(llama.ggml_backend_dev_get(0), DEVICES[wrong][0](), None))
 
 
-@refused(
-    LlamaValueError, r"llama_model_load_from_file\(\): params .+ at devices\[0\] a live .+, not a meta device, whose"
-)
-def test_a_meta_device_of_the_caller_s_own_is_none_to_load_a_model_on() -> None:
-    state = ffi.new("struct ggml_backend_meta_split_state *")
-    split = ffi.callback("ggml_backend_meta_get_split_state_t", lambda tensor, data: state[0])
-    load(devices=devices(llama.ggml_backend_meta_device(devices(llama.ggml_backend_dev_get(0)), 1, split, None), None))
-
-
 @returns(0)
 def test_a_device_that_the_registry_has_is_good() -> int:
     return decode(context_of(load(devices=devices(llama.ggml_backend_dev_get(0), None))))
