@@ -241,9 +241,9 @@ NOT_WITH_ASAN = {
 
 # The same for the thread sanitizer.
 NOT_WITH_TSAN = {
-    "tests/threads/test_failing_graphs.py::test_a_backend_without_memory": "as above",
+    "tests/threads/test_failing_graphs.py::test_a_backend_without_memory": "the process's limit is lifted",
     "tests/threads/test_limit.py::test_the_default_params_are_c_s": "links what was built without it",
-    "tests/threads/test_user_pools.py::test_a_pool_whose_threads_cannot_be_started": "as above",
+    "tests/threads/test_user_pools.py::test_a_pool_whose_threads_cannot_be_started": "the process's limit is lifted",
 }
 
 
