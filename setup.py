@@ -66,6 +66,8 @@ def require(what: str, *programs: str, variable: str, package: str) -> str:
 
 
 class BuildNative(build_ext):
+    engine = "cpu"
+
     def finalize_options(self) -> None:
         """Build in one folder whoever asks, so that the next build is incremental; `--build-temp` names another."""
         self.build_temp = str(pathlib.Path(self.build_temp or BUILD).absolute())
@@ -91,6 +93,7 @@ class BuildNative(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={pin['commit']}",
             f"-DLLAMACFFI_LEVELS={os.environ.get('LLAMACFFI_LEVELS', '')}",
+            f"-DLLAMACFFI_ENGINE={self.engine}",
             "-DLLAMACFFI_DEBUG=OFF",  # CMake's cache would remember what CMAKE_ARGS said the last time
             "-DGIT_EXE=",  # ggml would ask git for a commit, and get ours
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),
@@ -98,13 +101,18 @@ class BuildNative(build_ext):
 
     def collect(self, extension: Extension) -> None:
         """Copy the built extension, the readable header and the stub to where setuptools wants them."""
-        target = pathlib.Path(self.get_ext_fullpath(extension.name))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = self.collect_extension(extension)
         build = pathlib.Path(self.build_temp)
-        shutil.copyfile(next(path for path in build.glob("_llama*") if path.suffix in (".so", ".pyd")), target)
         shutil.copyfile(build / "generated" / "llama_cdef.h", target.with_name("llama_cdef.h"))
         self.collect_headers(build / "generated" / "llamacffi.h", target.with_name("include"))
         shutil.copyfile(build / "generated" / "llama_cpp.pyi", target.with_name("llama_cpp.pyi"))
+
+    def collect_extension(self, extension: Extension) -> pathlib.Path:
+        target = pathlib.Path(self.get_ext_fullpath(extension.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        built = pathlib.Path(self.build_temp).glob("_llama*")
+        shutil.copyfile(next(path for path in built if path.suffix in (".so", ".pyd")), target)
+        return target
 
     def collect_headers(self, own: pathlib.Path, target: pathlib.Path) -> None:
         """Put the headers of llama.cpp beside the one of ours that includes them, in the place of its library."""
@@ -137,8 +145,9 @@ class WheelWithLicences(bdist_wheel):
 if NEEDS_SOURCE & set(sys.argv):
     find_source()
 
-setup(
-    ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=True)],
-    cmdclass={"build_ext": BuildNative, "bdist_wheel": WheelWithLicences},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+if __name__ == "__main__":  # add_ons/setup.py builds with the classes above
+    setup(
+        ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=True)],
+        cmdclass={"build_ext": BuildNative, "bdist_wheel": WheelWithLicences},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    )

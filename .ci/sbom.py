@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import tomllib
 import uuid
 from pathlib import Path
@@ -19,7 +20,8 @@ def materials() -> dict[str, Any]:
     """Return the document; the same checkout gives the same one."""
     project = _toml("pyproject.toml")["project"]
     pin = _toml("third_party/llama.cpp/pin.toml")["source"]
-    own = _component(project["name"], project["version"], f"pkg:pypi/{project['name']}@{project['version']}")
+    version = runpy.run_path(str(ROOT / "src" / "llamacffi" / "_version.py"))["__version__"]
+    own = _component(project["name"], version, f"pkg:pypi/{project['name']}@{version}")
     engine = _component("llama.cpp", pin["commit"], f"pkg:github/ggml-org/llama.cpp@{pin['commit']}")
     archive = f"{pin['package']} {pin['version']}, sha256 {pin['sha256']}"
     engine["properties"] = [{"name": "llamacffi:source-archive", "value": archive}]

@@ -164,8 +164,8 @@ PyObject *cpu_level_info() {
         if (!name || PyList_Insert(names, 0, name) != 0) Py_CLEAR(names);
         Py_XDECREF(name);
     }
-    return names ? Py_BuildValue("{s:N,s:s,s:s,s:s}", "cpu_levels", names, "cpu_level", chosen->name, "reason",
-                                 reason.c_str(), "compiler", LLAMACFFI_COMPILER)
+    return names ? Py_BuildValue("{s:N,s:s,s:s}", "cpu_levels", names, "cpu_level", chosen->name, "reason",
+                                 reason.c_str())
                  : nullptr;
 }
 

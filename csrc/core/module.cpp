@@ -11,6 +11,7 @@
 
 #include "core/callbacks.h"
 #include "core/cpu_levels.h"
+#include "core/engine.h"
 #include "core/errors.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
@@ -166,8 +167,6 @@ static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
     return PyLong_FromLong(usable_cpus(root));
 }
 
-static PyObject *build_info(PyObject *, PyObject *) { return cpu_level_info(); }
-
 // The tables of objects, and what is kept of ctypes and cffi, are the process's: one interpreter has them.
 static PyInterpreterState *interpreter = nullptr;
 
@@ -195,7 +194,8 @@ static PyMethodDef own_functions[] = {
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
     {"usable_cpus", count_usable_cpus, METH_VARARGS,
      "usable_cpus(root='')\n--\n\nCount the CPUs that this process may use; `root` stands before the paths read."},
-    {"build_info", build_info, METH_NOARGS, "build_info()\n--\n\nTell which CPU level was chosen, of which, and why."},
+    {"build_info", build_info, METH_NOARGS,
+     "build_info()\n--\n\nTell how this was built, and which CPU level was chosen, of which, and why."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -236,7 +236,8 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         PyErr_SetString(PyExc_ImportError, "the tables of the border do not match cffi's; build llamacffi again");
         return nullptr;
     }
-    if (!llamacffi::choose_cpu_level() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::choose_cpu_level() || !llamacffi::find_devices()) return nullptr;
+    if (!llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     llamacffi::interpreter = PyInterpreterState_Get();

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from llamacffi._native import LlamaAssertionError, LlamaError, LlamaValueError, ffi, last_error, lib
 from llamacffi._native import usable_cpus as _usable_cpus
+from llamacffi._version import __version__
 
 __all__ = [
     "LlamaAssertionError",
@@ -29,15 +30,9 @@ if TYPE_CHECKING:
     from llamacffi.about import BuildInfo
     from llamacffi.logs import log_to
 
-    __version__: str
-
 
 def __getattr__(name: str) -> object:
-    """Bring what an import of the package should not cost: the version and `log_to`."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("llamacffi")
+    """Bring what an import of the package should not cost."""
     if name == "log_to":
         from llamacffi.logs import log_to
 

@@ -1,10 +1,14 @@
-"""The one module that imports the extension."""
+"""The one module that imports the extension: that of the best engine that can be loaded here."""
 
 from __future__ import annotations
 
 import _cffi_backend  # noqa: F401 (which the extension imports, where PyInstaller does not see it)
 
-from llamacffi._llama import (
+from llamacffi import engines
+
+engines.take_best()
+
+from llamacffi._llama import (  # noqa: E402
     LlamaAssertionError,
     LlamaError,
     LlamaValueError,

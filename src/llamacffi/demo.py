@@ -75,6 +75,7 @@ def show_system() -> None:
     show("memory mapping", yes(llama_cpp.llama_supports_mmap()))
     show("memory locking", yes(llama_cpp.llama_supports_mlock()))
     show("GPU offload", yes(llama_cpp.llama_supports_gpu_offload()))
+    show("engine", engine())
     show("CPU level", cpu_level())
     show("CPU features", cpu_features())
 
@@ -254,6 +255,13 @@ def speed(tokens: int, microseconds: int) -> str:
 
 def versions() -> str:
     return f"{llamacffi.__version__} (llama.cpp {text(llama_cpp.ggml_commit())})"
+
+
+def engine() -> str:
+    """Say which engine runs, and why none of those that are installed and go before it."""
+    info = llamacffi.build_info()
+    reasons = [f"{name}: {reason}" for name, reason in info.not_taken.items() if "not installed" not in reason]
+    return wrapped("; ".join([f"{info.engine} ({', '.join(info.backends)})", *reasons]))
 
 
 def cpu_level() -> str:
