@@ -20,6 +20,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE / "build" / "native"
+PIN = HERE / "third_party" / "llama.cpp" / "pin.toml"
 LICENCE = HERE / "third_party" / "llama.cpp" / "LICENSE"
 NEEDS_SOURCE = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install", "sdist"}
 
@@ -106,6 +107,7 @@ class BuildNative(build_ext):
         shutil.copyfile(build / "generated" / "llama_cdef.h", target.with_name("llama_cdef.h"))
         self.collect_headers(build / "generated" / "llamacffi.h", target.with_name("include"))
         shutil.copyfile(build / "generated" / "llama_cpp.pyi", target.with_name("llama_cpp.pyi"))
+        shutil.copyfile(PIN, target.with_name("pin.toml"))
 
     def collect_extension(self, extension: Extension) -> pathlib.Path:
         target = pathlib.Path(self.get_ext_fullpath(extension.name))
@@ -128,7 +130,8 @@ class BuildNative(build_ext):
         """Copy the headers too, but not the stub, which beside the module itself would hide it from mypy."""
         super().copy_extensions_to_source()
         built, target = pathlib.Path(self.build_lib, "llamacffi"), HERE / "src" / "llamacffi"
-        shutil.copyfile(built / "llama_cdef.h", target / "llama_cdef.h")
+        for name in ("llama_cdef.h", "pin.toml"):
+            shutil.copyfile(built / name, target / name)
         shutil.copytree(built / "include", target / "include", dirs_exist_ok=True)
 
 

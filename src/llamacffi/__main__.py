@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
-    return run_demo(given)
+    return int(given.act(given))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -36,7 +36,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--prompt", default=demo.PROMPT, metavar="TEXT", help="what to complete (default: %(default)r)"
     )
     command.add_argument("--tokens", type=token_count, default=64, metavar="N", help="at most (default: %(default)s)")
+    command.set_defaults(act=run_demo)
     commands.add_parser("run", help="run a program, with llamacffi in llama-cpp-python's place")
+    command = commands.add_parser(
+        "adopt",
+        help="install llama-cpp-python over this engine, without a compiler",
+        description="Make a wheel of llama-cpp-python that runs on llamacffi, and install it into this environment.",
+    )
+    command.add_argument("--into", type=Path, metavar="FOLDER", help="only write the wheel there")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    command.add_argument("--force", action="store_true", help="replace a llama-cpp-python that is installed")
+    command.add_argument("--undo", action="store_true", help="remove what was installed so")
+    command.set_defaults(act=run_adopt)
     return parser.parse_args(arguments)
 
 
@@ -59,6 +70,26 @@ def run_demo(given: argparse.Namespace) -> int:
         return 141
     except (demo.DemoError, llamacffi.LlamaError, MemoryError) as error:
         print(f"llamacffi: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_adopt(given: argparse.Namespace) -> int:
+    """Make, install or remove the wheel, and return the exit status; what stops it is one sentence."""
+    from llamacffi import adopt, pinned_download
+
+    try:
+        if given.into:
+            print(adopt.make_wheel(given.into))
+        elif given.undo:
+            print(adopt.undo(yes=given.yes))
+        else:
+            print(adopt.install(yes=given.yes, force=given.force))
+    except KeyboardInterrupt:
+        print()
+        return 130
+    except (adopt.AdoptError, pinned_download.DownloadError, OSError) as error:
+        print(f"llamacffi adopt: {error}", file=sys.stderr)
         return 1
     return 0
 
