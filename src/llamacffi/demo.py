@@ -260,7 +260,8 @@ def versions() -> str:
 def engine() -> str:
     """Say which engine runs, and why none of those that are installed and go before it."""
     info = llamacffi.build_info()
-    reasons = [f"{name}: {reason}" for name, reason in info.not_taken.items() if "not installed" not in reason]
+    plain = ("LLAMACFFI_ENGINE names", "is not installed")
+    reasons = [f"{name}: {why}" for name, why in info.not_taken.items() if not any(part in why for part in plain)]
     return wrapped("; ".join([f"{info.engine} ({', '.join(info.backends)})", *reasons]))
 
 
