@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from support.checkout import load_fetch
-from support.processes import Ended, run
+from support.processes import Ended, output_of, run
 
 HERE = Path(__file__).resolve().parent
 SCENARIOS = HERE / "scenarios.py"
@@ -40,6 +40,16 @@ def run_ours(*arguments: str | Path, **options: Any) -> Ended:
 def run_theirs(peer: Path, *arguments: str | Path, **options: Any) -> Ended:
     """Run a program on the archive's package, which loads the `libllama.so` of a folder with ctypes."""
     return run(sys.executable, *arguments, env=environment(package(), LLAMA_CPP_LIB_PATH=str(peer)), **options)
+
+
+def fresh_python(folder: Path) -> Path:
+    """Make an environment, and return its Python: in it packages can be installed, and all of this one's are there."""
+    output_of(sys.executable, "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    site = output_of(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    outer = sysconfig.get_path("purelib")
+    Path(site, "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
+    return python
 
 
 def facts(ended: Ended) -> dict[str, Any]:

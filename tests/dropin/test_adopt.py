@@ -13,11 +13,11 @@ import os
 import pty
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
+from engines import fresh_python
 
 from support.checkout import load_fetch
 from support.processes import Ended, output_of, run
@@ -34,14 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment in which packages can be installed, and all of this one's are there."""
-    folder = tmp_path_factory.mktemp("environment")
-    output_of(sys.executable, "-m", "venv", folder)
-    python = folder / "bin" / "python"
-    site = output_of(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    outer = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-    Path(site, "outer.pth").write_text(outer)
-    return python
+    return fresh_python(tmp_path_factory.mktemp("environment"))
 
 
 def adopt(python: Path, *options: str, **more: object) -> Ended:
