@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from types import ModuleType
 
 from llamacffi._version import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
 
 OWN = "cpu"
 ADD_ONS = ("cuda13", "vulkan")  # best first
@@ -59,7 +61,7 @@ def take(name: str) -> bool:
 def load(name: str) -> ModuleType:
     """Load the extension of an add-on under the name of the package's own."""
     try:
-        package = import_module(f"llamacffi_{name}")
+        package = __import__(f"llamacffi_{name}")
     except ModuleNotFoundError:
         raise ImportError(f"llamacffi-{name} is not installed: pip install 'llamacffi[{name}]'") from None
     version = getattr(package, "__version__", None)
