@@ -125,6 +125,7 @@ def engine(session: nox.Session) -> None:
 # ---------------------------------------------------------------- every CPython
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
+OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"  # what wants neither qemu nor the tools
 DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
 IN_DEBIAN = ("3.14", "3.15")
 PARTS = ("dev", "venv")
@@ -134,12 +135,17 @@ PARTS = ("dev", "venv")
 def pythons(session: nox.Session) -> None:
     """Run the core's tests with one wheel on every CPython; as root, for the newest come in a chroot of Debian's.
 
-    `nox -s pythons -- 3.13 3.14` takes these alone.
+    `nox -s pythons -- 3.13 3.14` takes these alone. With LLAMACFFI_LEVELS=all the wheel has all CPU levels, and
+    the tests are those of each level that this CPU can run.
     """
+    session.install(*BUILD_REQUIRES)
     wheels = HERE / "build" / "pythons"
     shutil.rmtree(wheels, ignore_errors=True)
-    session.run("pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), ".")
+    session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
     (wheel,) = wheels.glob("*.whl")
+    tests = CORE_TESTS
+    if os.environ.get("LLAMACFFI_LEVELS"):
+        tests = ["tests/wheel/test_cpu_levels.py", "-m", "wheel", "-k", OF_A_LEVEL]
     failed = []
     for version in session.posargs or ("3.11", "3.12", "3.13", *IN_DEBIAN):
         enter = enter_debian(session) if version in IN_DEBIAN else []
@@ -147,9 +153,8 @@ def pythons(session: nox.Session) -> None:
         venv = wheels / version
         session.run(*enter, *python, "-m", "venv", str(venv), external=True)
         session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *EXTRAS["test"], str(wheel), external=True)
-        tests = [str(venv / "bin" / "pytest"), "--rootdir", str(HERE), *(str(HERE / test) for test in CORE_TESTS)]
         try:
-            session.run(*enter, *tests, external=True)
+            session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
         except nox.command.CommandFailed:
             failed.append(version)
     if failed:
@@ -157,10 +162,9 @@ def pythons(session: nox.Session) -> None:
 
 
 def find_python(version: str) -> str:
-    """Find an interpreter on the PATH, or of pyenv's."""
+    """Find an interpreter, of pyenv's first: what that puts on the PATH runs none but the chosen versions."""
     of_pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}"))
-    found = shutil.which(f"python{version}") or (of_pyenv and str(of_pyenv[-1]))
-    return found or f"python{version}"  # which names what is missing when it is run
+    return str(of_pyenv[-1]) if of_pyenv else f"python{version}"
 
 
 def enter_debian(session: nox.Session) -> list[str]:
@@ -176,7 +180,8 @@ def enter_debian(session: nox.Session) -> list[str]:
     for folder in shared:
         Path(f"{DEBIAN}{folder}").mkdir(parents=True, exist_ok=True)
     mounts = "".join(f"mount --rbind {folder} {DEBIAN}{folder}; " for folder in shared)
-    script = f'{mounts}exec chroot {DEBIAN} env HOME={Path.home()} PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$@"'
+    settings = f"--chdir={HERE} HOME={Path.home()} PIP_CERT=/etc/ssl/certs/ca-certificates.crt"
+    script = f'{mounts}exec chroot {DEBIAN} env {settings} "$@"'
     return ["unshare", "--mount", "sh", "-euc", script, "sh"]
 
 
