@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -22,6 +23,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE / "build" / "native"
 PIN = HERE / "third_party" / "llama.cpp" / "pin.toml"
 LICENCE = HERE / "third_party" / "llama.cpp" / "LICENSE"
+# A free-threaded CPython has no stable ABI before 3.15: the wheel is for that version alone.
+STABLE_ABI = "" if sysconfig.get_config_var("Py_GIL_DISABLED") else "3.11"
+WHEEL_OPTIONS = {"bdist_wheel": {"py_limited_api": f"cp{STABLE_ABI.replace('.', '')}"}} if STABLE_ABI else {}
 NEEDS_SOURCE = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install", "sdist"}
 
 
@@ -92,6 +96,7 @@ class BuildNative(build_ext):
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
             f"-DLLAMACFFI_SOURCE={source.as_posix()}",
             f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DLLAMACFFI_STABLE_ABI={STABLE_ABI}",
             "-DLLAMA_BUILD_NUMBER=0", f"-DLLAMA_BUILD_COMMIT={pin['commit']}",
             f"-DLLAMACFFI_LEVELS={os.environ.get('LLAMACFFI_LEVELS', '')}",
             f"-DLLAMACFFI_ENGINE={self.engine}",
@@ -148,9 +153,9 @@ class WheelWithLicences(bdist_wheel):
 if NEEDS_SOURCE & set(sys.argv):
     find_source()
 
-if __name__ == "__main__":  # add_ons/setup.py builds with the classes above
+if __name__ == "__main__":  # add_ons/setup.py builds with what stands above
     setup(
-        ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=True)],
+        ext_modules=[Extension("llamacffi._llama", sources=[], py_limited_api=bool(STABLE_ABI))],
         cmdclass={"build_ext": BuildNative, "bdist_wheel": WheelWithLicences},
-        options={"bdist_wheel": {"py_limited_api": "cp311"}},
+        options=WHEEL_OPTIONS,
     )

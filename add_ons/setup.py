@@ -70,7 +70,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[f"llamacffi=={VERSION}", *ENGINES[name].requires],
     packages=[],
-    ext_modules=[Extension(f"llamacffi_{name}._llama", sources=[], py_limited_api=True)],
+    ext_modules=[Extension(f"llamacffi_{name}._llama", sources=[], py_limited_api=bool(of_package["STABLE_ABI"]))],
     cmdclass={"build_ext": BuildEngine, "bdist_wheel": WheelOfEngine},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options=of_package["WHEEL_OPTIONS"],
 )

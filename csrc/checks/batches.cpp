@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "checks/handle_table.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
 
@@ -21,7 +22,7 @@ struct made_batch {
     std::vector<llama_seq_id *> seq_ids;
 };
 
-std::unordered_map<const void *, made_batch> batches;  // by `pos`; touched with the GIL held
+std::unordered_map<const void *, made_batch> batches;  // by `pos`; touched with the border's lock held
 
 bool is_of(const made_batch &made, const llama_batch &batch) {
     const llama_batch &own = made.original;
@@ -56,6 +57,19 @@ size_t tokens_behind(PyObject *given, const llama_batch &batch) {
     return size;
 }
 
+// What Python knows of a batch. It is asked before anything else, since another thread may free the batch meanwhile.
+struct given_batch {
+    bool is_struct;
+    PyObject *objects;  // what the caller has put into the struct, or nullptr
+    size_t tokens;      // behind one of llama_batch_get_one
+
+    given_batch(const call &c, unsigned position, const llama_batch &batch)
+        : is_struct(metatype(c.arguments[position]) == struct_type), objects(c.held_by(c.parameters()[position])) {
+        if (objects && !PyTuple_Size(objects)) objects = nullptr;
+        tokens = find_made(batch) == batches.end() ? tokens_behind(c.arguments[position], batch) : SIZE_MAX;
+    }
+};
+
 // One array of a batch: where it is, where it was when the batch was made, and how many items that has.
 struct member {
     const char *name;
@@ -73,7 +87,7 @@ bool check_member(const call &c, const parameter_row &row, PyObject *objects, co
 }
 
 // Behind each array as many items as C reads: in what `llama_batch_init` gave, and in arrays of the caller's.
-bool check_members(const call &c, const parameter_row &row, PyObject *given, const llama_context *ctx,
+bool check_members(const call &c, const parameter_row &row, const given_batch &given, const llama_context *ctx,
                    const llama_batch &batch, const made_batch *made) {
     static const made_batch none{};
     const made_batch &own = made ? *made : none;
@@ -87,25 +101,13 @@ bool check_members(const call &c, const parameter_row &row, PyObject *given, con
         {"seq_id", batch.seq_id, own.original.seq_id, has, n},
         {"logits", batch.logits, own.original.logits, has, n},
     };
-    PyObject *objects = metatype(given) == struct_type ? attribute(given, "_objects") : nullptr;
-    const bool good = std::all_of(std::begin(members), std::end(members),
-                                  [&](const member &one) { return check_member(c, row, objects, one); });
-    Py_XDECREF(objects);
-    return good;
+    return std::all_of(std::begin(members), std::end(members),
+                       [&](const member &one) { return check_member(c, row, given.objects, one); });
 }
 
 bool refuse_batch(const call &c, const parameter_row &row, const llama_batch &batch, size_t holds) {
     return refuse_value(c, row,
                         "has n_tokens = " + std::to_string(batch.n_tokens) + ", but holds " + std::to_string(holds));
-}
-
-// Whether the caller has put arrays of its own into the struct.
-bool refers_to_objects(PyObject *given) {
-    PyObject *objects = PyObject_GetAttrString(given, "_objects");
-    const bool refers = objects && PyDict_Check(objects) && PyDict_Size(objects) > 0;
-    Py_XDECREF(objects);
-    PyErr_Clear();
-    return refers;
 }
 
 bool refuse_at(const call &c, const parameter_row &row, const char *field, int32_t index, const std::string &found) {
@@ -152,9 +154,9 @@ bool check_embeddings(const call &c, const parameter_row &row, const llama_conte
 
 // A struct that nobody has put anything into, and whose arrays are not those of the batch at its address, is the copy
 // of one that was freed.
-bool is_stale(PyObject *given, const llama_batch &batch, const llama_batch &now) {
+bool is_stale(const given_batch &given, const llama_batch &batch, const llama_batch &now) {
     const auto differs = [](const void *one, const void *other) { return one && one != other; };
-    return metatype(given) == struct_type && !refers_to_objects(given) &&
+    return given.is_struct && !given.objects &&
            (differs(batch.token, now.token) || differs(batch.embd, now.embd) || differs(batch.n_seq_id, now.n_seq_id) ||
             differs(batch.seq_id, now.seq_id) || differs(batch.logits, now.logits));
 }
@@ -164,19 +166,19 @@ bool is_stale(PyObject *given, const llama_batch &batch, const llama_batch &now)
 // Before a decode: as many tokens as the batch has room for, and something to read them from.
 bool check_batch(call &c, unsigned position) {
     const parameter_row &row = c.parameters()[position];
-    PyObject *given = c.arguments[position];
     const llama_batch &batch = batch_in(c, position);
     if (batch.n_tokens <= 0) return true;  // C says so itself
     if (!batch.token && !batch.embd) return refuse_value(c, row, "has neither token nor embd");
+    const given_batch given(c, position, batch);
+    if (!still_alive(c)) return false;
     const auto known = find_made(batch);
     const made_batch *made = known == batches.end() ? nullptr : &known->second;
-    if (batch.pos && !made && metatype(given) == struct_type && !refers_to_objects(given))
+    if (batch.pos && !made && given.is_struct && !given.objects)
         return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
     if (made && is_stale(given, batch, made->original))
         return refuse_value(c, row, "is freed already, and another batch has its place");
-    const size_t holds = made ? static_cast<size_t>(made->n_tokens) : tokens_behind(given, batch);
-    if (!refers_to_objects(given) && static_cast<size_t>(batch.n_tokens) > holds)
-        return refuse_batch(c, row, batch, holds);
+    const size_t holds = made ? static_cast<size_t>(made->n_tokens) : given.tokens;
+    if (!given.objects && static_cast<size_t>(batch.n_tokens) > holds) return refuse_batch(c, row, batch, holds);
     const auto *ctx = static_cast<const llama_context *>(c.addresses[c.function.computes]);
     return check_embeddings(c, row, ctx, batch, made) && check_members(c, row, given, ctx, batch, made) &&
            check_sequences(c, row, ctx, batch, made);

@@ -16,7 +16,7 @@ inline bool before(call &c) {
     constexpr const function_row &function = function_rows[Function];
 #ifndef LLAMACFFI_UNCHECKED
     if constexpr (function.count > 1) {
-        if (c.generation != handles.generation && !check_again(c)) return false;
+        if (!still_alive(c)) return false;
     }
     if (!check_bounds<Function>(c)) return false;
     if constexpr (function.n_places != 0) {
@@ -29,6 +29,7 @@ inline bool before(call &c) {
         for (const check_row &one : function.checks) {
             if (one.check && !one.check(c, one.position)) return false;
         }
+        if (!still_alive(c)) return false;
     }
     if constexpr (function.taken != nowhere) {
         if (!can_take(c)) return false;
@@ -44,7 +45,9 @@ inline bool before(call &c) {
     }
     if constexpr (function.taken != nowhere) take(c);
 #endif
-    if constexpr (keeps_arguments(function) && !makes_owner(function)) return keep_arguments(c);
+    if constexpr (keeps_arguments(function) && !makes_owner(function)) {
+        if (!keep_arguments(c)) return leave_handles(c), false;
+    }
     return true;
 }
 

@@ -1,7 +1,8 @@
 // Which handles are alive, of which kind, and who they belong to.
 //
 // A handle is the address of something that llama.cpp made. The table learns of it when a function returns it, and
-// looks it up whenever it comes back. It is read and written with the GIL held: before C is entered, and after.
+// looks it up whenever it comes back. It is read and written with the border's lock held: before C is entered, and
+// after.
 //
 // Kinds of which every instance passes through the border (`known`) must be in the table; of the others an address
 // that it does not know is trusted, since C also hands them out inside structs and to callbacks.
@@ -94,8 +95,11 @@ bool is_registered(uint8_t kind, const void *address);
 // Judge a handle that is not simply alive: the way out of the fast check.
 bool judge_handle(const call &c, const parameter_row &row, const void *address);
 
-// Converting a later argument can run Python code, and that can free an earlier one.
 bool check_again(const call &c);
+
+// Converting a later argument, or asking an object for what it keeps, can run Python code or let another thread go on,
+// and that can free an earlier argument.
+inline bool still_alive(const call &c) { return c.generation == handles.generation || check_again(c); }
 
 template <unsigned Row>
 inline bool check_handle(call &c, const void *address) {

@@ -17,21 +17,16 @@ struct kept_object {
     PyObject *object;
 };
 
-// By owner: the address of a context, a model, a sampler. It is only touched with the GIL held.
+// By owner: the address of a context, a model, a sampler. It is only touched with the border's lock held.
 std::unordered_map<const void *, std::vector<kept_object>> kept;
 
-// A struct by value is copied by C, so what must live on is what its fields refer to: a new reference, or nullptr with
-// an exception. cdata keeps nothing that we could ask for.
-PyObject *what_to_keep(const parameter_row &row, PyObject *given) {
+// A struct by value is copied by C, so what must live on is what its fields referred to when it was converted: a new
+// reference, or nullptr with an exception. cdata keeps nothing that we could ask for.
+PyObject *what_to_keep(const call &c, const parameter_row &row, PyObject *given) {
     if (row.type.kind != type_kind::VALUE) return pinned(given);
-    PyObject *objects = metatype(given) == struct_type ? attribute(given, "_objects") : nullptr;
-    PyObject *copy = objects && PyDict_Check(objects) ? PyDict_Copy(objects) : nullptr;
-    if (!copy && !PyErr_Occurred()) {
-        copy = Py_None;
-        Py_INCREF(copy);
-    }
-    Py_XDECREF(objects);
-    return copy;
+    PyObject *held = c.held_by(row), *objects = held ? held : Py_None;
+    Py_INCREF(objects);
+    return objects;
 }
 
 // What takes the place of what: a setter's argument that of the same callback type.
@@ -60,7 +55,7 @@ bool keep_arguments(call &c) {
     for (unsigned i = 0; i < c.function.count; ++i) {
         const parameter_row &row = c.parameters()[i];
         if (row.kept == keeping::NOT || (c.arguments[i] == Py_None && row.kept == keeping::KEEPS)) continue;
-        PyObject *object = what_to_keep(row, c.arguments[i]);
+        PyObject *object = what_to_keep(c, row, c.arguments[i]);
         if (!object) return false;
         keep_alive(c.owner, row, object, c.more().released);
         Py_DECREF(object);

@@ -2,8 +2,8 @@
 // batches.
 //
 // The policy says what a new object reads (`reads`, `copies`). Whoever frees such an object first finds it dead to the
-// caller at once; its memory, and what it keeps, goes with the last reader. The graph is read and written with the GIL
-// held; C's functions run without it.
+// caller at once; its memory, and what it keeps, goes with the last reader. The graph is read and written with the
+// border's lock held; C's functions run without it.
 #pragma once
 
 #include "core/call.h"

@@ -1,5 +1,5 @@
 // Who is inside of what: one thread at a time changes an object, and nobody frees what a running call uses. Read and
-// written with the GIL held.
+// written with the border's lock held.
 //
 // Each parameter that is a handle says how the call uses it (`access` in core/tables.h, `looks` in the policy). Who
 // looks is never refused; who reads is refused while another changes, who changes while anybody reads or changes. The

@@ -77,11 +77,9 @@ bool owns_memory(PyObject *given) {
 // Whether a struct with memory of its own stands among what a ctypes pointer keeps alive.
 bool keeps_struct(PyObject *objects, const void *address, int depth) {
     if (owns_memory(objects)) return memory_of(objects) == address;
-    PyObject *key, *value;
     bool found = false;
-    if (!depth || !PyDict_Check(objects)) return false;
-    for (Py_ssize_t at = 0; !found && PyDict_Next(objects, &at, &key, &value);)
-        found = keeps_struct(value, address, depth - 1);
+    if (!depth) return false;
+    for_values(objects, [&](PyObject *value) { return !(found = keeps_struct(value, address, depth - 1)); });
     return found;
 }
 

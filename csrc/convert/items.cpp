@@ -95,7 +95,7 @@ size_t size_of_code(char letter) {
 PyTypeObject *own_type(const parameter_row &row) {
     static PyObject *known[std::size(parameter_rows)];
     PyObject *&cached = known[&row - parameter_rows];
-    if (!cached) cached = type_named(row.type.python);
+    if (PyObject *found = cached ? nullptr : type_named(row.type.python)) cached = found;
     if (cached) return reinterpret_cast<PyTypeObject *>(cached);
     PyErr_Clear();
     return simple_type;  // of which no ctypes struct is a subtype

@@ -29,11 +29,10 @@ PyObject *pinned(PyObject *given) {
 }
 
 bool keep_buffers(const call &c, PyObject *result) {
-    static PyObject *name = PyUnicode_InternFromString("_buffers");
     for (unsigned i = 0; i < c.function.count; ++i) {
         const type_kind kind = c.parameters()[i].type.kind;
         if (kind != type_kind::ITEMS && kind != type_kind::STRUCT && kind != type_kind::BYTES) continue;
-        if (!keep_buffer(result, name, c.arguments[i])) return false;
+        if (!keep_buffer(result, buffers_name, c.arguments[i])) return false;
     }
     return true;
 }

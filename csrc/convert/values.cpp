@@ -82,12 +82,21 @@ namespace {
 
 // What the fields of a struct point to stays until C is done, though a callback or another thread gives them something
 // else meanwhile.
-bool hold_pointed(call &c, PyObject *given) {
+bool hold_pointed(call &c, const parameter_row &row, PyObject *given) {
     PyObject *objects = attribute(given, "_objects");
-    PyObject *all = objects && PyDict_Check(objects) ? PyDict_Values(objects) : nullptr;
+    PyObject *values = objects && PyDict_Check(objects) ? PyDict_Values(objects) : nullptr;
+    PyObject *all = values ? PyList_AsTuple(values) : nullptr;
     Py_XDECREF(objects);
-    if (all) c.more().held.push_back(all);
+    Py_XDECREF(values);
+    if (all) c.more().held.push_back({&row, all});
     return all || !PyErr_Occurred();
+}
+
+// A copy, and what belongs to it: fields are set under the struct's own lock (`set_field` in core/module.cpp).
+bool copy_struct(call &c, const parameter_row &row, PyObject *given, char *target) {
+    const object_lock lock(given);
+    std::memcpy(target, memory_of(given), row.type.size);
+    return hold_pointed(c, row, given);
 }
 
 bool remember_value(call &c, const parameter_row &row, char *target) {
@@ -102,8 +111,7 @@ bool convert_value(call &c, const parameter_row &row, ctype_slot type, PyObject 
     if (row.type.kind == type_kind::ENUM) return convert_enumerator(c, row, given, target);
     c.memory[position_of(c, row)] = target;
     if (metatype(given) == struct_type && points_to(row, reinterpret_cast<PyObject *>(Py_TYPE(given)))) {
-        std::memcpy(target, memory_of(given), row.type.size);
-        return hold_pointed(c, given) && remember_value(c, row, target);
+        return copy_struct(c, row, given, target) && remember_value(c, row, target);
     }
     if (!is_cdata(given)) {
         PyErr_Clear();

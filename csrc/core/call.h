@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/border_lock.h"
 #include "core/tables.h"
 #include "core/thread_local.h"
 
@@ -35,13 +36,19 @@ struct unread_object {
     const void *address;
 };
 
+// What the fields of an argument, a struct by value, point to: a tuple.
+struct held_objects {
+    const parameter_row *row;
+    PyObject *objects;
+};
+
 // What few calls have.
 struct call_extras {
     std::string errors;                 // what llama.cpp logged as errors during the call
     bool deferred = false;              // what is freed is still read: its memory goes later
     std::vector<unread_object> unread;  // what goes with the freed object
     std::vector<PyObject *> released;   // what was kept for it, or was replaced; dropped after C is done with it
-    std::vector<PyObject *> held;       // what its structs point to; dropped with it
+    std::vector<held_objects> held;     // dropped with the call
     std::vector<entered> inside;        // the handles that are marked beside the arguments
 };
 
@@ -53,6 +60,7 @@ struct call {
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
     std::unique_ptr<call_extras> extras;
+    border_lock lock;             // left while the GIL is released
     const void *owner = nullptr;  // the handle that keeps what this call hands to C
     bool abandoned = false;       // the interpreter ended while C ran: touch no Python object
     unsigned n_views = 0;
@@ -75,11 +83,12 @@ struct call {
     ~call() {
         while (n_blocks) std::free(blocks[--n_blocks]);
         if (abandoned) return;
+        lock.leave();
         while (n_views) PyBuffer_Release(&views[--n_views]);
         Py_XDECREF(pending);
         if (!extras) return;
         drop_released();
-        for (PyObject *one : extras->held) Py_DECREF(one);
+        for (const held_objects &one : extras->held) Py_DECREF(one.objects);
     }
 
     call_extras &more() {
@@ -93,6 +102,14 @@ struct call {
     }
 
     const parameter_row *parameters() const { return parameter_rows + function.first; }
+
+    // What is held for a struct by value, borrowed; or nullptr.
+    PyObject *held_by(const parameter_row &row) const {
+        for (size_t i = 0; extras && i < extras->held.size(); ++i) {
+            if (extras->held[i].row == &row) return extras->held[i].objects;
+        }
+        return nullptr;
+    }
 
     // Keep the exception of a callback that C called; the first one wins, the others follow from it.
     void callback_failed(PyObject *exception) {

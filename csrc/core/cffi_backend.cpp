@@ -1,6 +1,7 @@
 // See cffi_backend.h.
 #include "core/cffi_backend.h"
 
+#include <atomic>
 #include <cstdint>
 
 #include "core/call.h"
@@ -15,9 +16,18 @@ namespace {
 PyTypeObject *cdata_type, *owner_type;
 PyObject *buffer_of;  // ffi.buffer
 
+// cffi fills a slot in once, under a lock of its own.
+void *in_slot(ctype_slot slot) {
+    auto *filled = reinterpret_cast<std::atomic<void *> *>(slot);
+    static_assert(sizeof *filled == sizeof *slot && std::atomic<void *>::is_always_lock_free);
+    return filled->load(std::memory_order_acquire);
+}
+
+bool is_empty(ctype_slot slot) { return reinterpret_cast<uintptr_t>(in_slot(slot)) & 1; }
+
 _cffi_ctypedescr *realized(ctype_slot slot, const char *function) {
-    if (reinterpret_cast<uintptr_t>(*slot) & 1) Py_XDECREF(PyObject_GetAttrString(cffi_lib, function));
-    return reinterpret_cast<uintptr_t>(*slot) & 1 ? nullptr : static_cast<_cffi_ctypedescr *>(*slot);
+    if (is_empty(slot)) Py_XDECREF(PyObject_GetAttrString(cffi_lib, function));
+    return is_empty(slot) ? nullptr : static_cast<_cffi_ctypedescr *>(in_slot(slot));
 }
 
 }  // namespace

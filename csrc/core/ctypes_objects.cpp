@@ -6,7 +6,7 @@
 namespace llamacffi {
 
 PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
-PyObject *empty_tuple;
+PyObject *empty_tuple, *buffers_name;
 Py_ssize_t memory_offset = -1;
 
 namespace {
@@ -79,8 +79,9 @@ bool load_ctypes() {
     function_type = metatype_named(ctypes, "_CFuncPtr");
     addressof = PyObject_GetAttrString(ctypes, "addressof");
     empty_tuple = PyTuple_New(0);
+    buffers_name = PyUnicode_InternFromString("_buffers");
     const bool done = array_type && pointer_type && struct_type && union_type && simple_type && function_type &&
-                      addressof && empty_tuple && probe_layout(ctypes);
+                      addressof && empty_tuple && buffers_name && probe_layout(ctypes);
     Py_DECREF(ctypes);
     return done;
 }
@@ -94,9 +95,10 @@ bool is_ctypes(PyObject *object) {
 PyObject *type_named(const char *name) {
     if (!types_module_get) {
         PyObject *module = PyImport_ImportModule("llamacffi.ctypes_types");
-        types_module_get = module ? PyObject_GetAttrString(module, "named") : nullptr;
+        PyObject *named = module ? PyObject_GetAttrString(module, "named") : nullptr;
         Py_XDECREF(module);
-        if (!types_module_get) return nullptr;
+        if (!named) return nullptr;
+        types_module_get = named;
     }
     return PyObject_CallFunction(types_module_get, "s", name);
 }
@@ -108,9 +110,10 @@ PyObject *attribute(PyObject *object, const char *name) {
 }
 
 bool lazy_type::ask(const char *name) {
-    type = type_named(name);
-    if (!type) return false;
-    create = reinterpret_cast<newfunc>(PyType_GetSlot(reinterpret_cast<PyTypeObject *>(type), Py_tp_new));
+    PyObject *named = type_named(name);
+    if (!named) return false;
+    create = reinterpret_cast<newfunc>(PyType_GetSlot(reinterpret_cast<PyTypeObject *>(named), Py_tp_new));
+    type = named;  // last: another thread takes it as the sign that both are there
     return true;
 }
 
@@ -122,10 +125,11 @@ size_t items_behind(PyObject *objects, const void *memory, int depth) {
         for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
             found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);
     }
-    if (!depth || !PyDict_Check(objects)) return found;
-    PyObject *key, *value;
-    for (Py_ssize_t at = 0; found == SIZE_MAX && PyDict_Next(objects, &at, &key, &value);)
+    if (found != SIZE_MAX || !depth) return found;
+    for_values(objects, [&](PyObject *value) {
         found = items_behind(value, memory, depth - 1);
+        return found == SIZE_MAX;
+    });
     return found;
 }
 

@@ -13,6 +13,7 @@ namespace llamacffi {
 
 extern PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
 extern PyObject *empty_tuple;
+extern PyObject *buffers_name;    // of the attribute in which a struct by value keeps the buffers that went in
 extern Py_ssize_t memory_offset;  // of the pointer to an object's memory, in a ctypes object; below zero it is unknown
 
 bool load_ctypes();
@@ -38,6 +39,16 @@ PyObject *type_named(const char *name);
 
 // An attribute, or nullptr without an exception.
 PyObject *attribute(PyObject *object, const char *name);
+
+// Act on each value of a dict, until `act` says that it is enough. They are copied: another thread may change the dict.
+template <typename Act>
+void for_values(PyObject *dict, Act act) {
+    PyObject *values = PyDict_Check(dict) ? PyDict_Values(dict) : nullptr;
+    for (Py_ssize_t i = 0; values && i < PyList_Size(values) && act(PyList_GetItem(values, i)); ++i) {
+    }
+    if (PyDict_Check(dict) && !values) PyErr_Clear();
+    Py_XDECREF(values);
+}
 
 // How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
 // SIZE_MAX.

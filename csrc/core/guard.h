@@ -28,7 +28,9 @@ class running {
     explicit running(call &c, bool keeps_gil) : call_(c) {
         c.previous = current;
         current = &c;
-        if (!keeps_gil) c.thread_state = PyEval_SaveThread();
+        if (keeps_gil) return;
+        c.lock.leave();
+        c.thread_state = PyEval_SaveThread();
     }
 
     // Back in Python: false when a callback left an exception, which is then raised.
@@ -53,6 +55,7 @@ class running {
         if (!call_.thread_state) return;
         call_.abandoned = true;
         PyEval_RestoreThread(call_.thread_state);
+        call_.lock.enter();
         call_.abandoned = false;
         call_.thread_state = nullptr;
     }

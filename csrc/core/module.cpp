@@ -152,6 +152,14 @@ static PyObject *convert(PyObject *, PyObject *arguments) {
     return address ? PyLong_FromVoidPtr(address) : none();
 }
 
+// ctypes writes a field, and then what the struct keeps for it: a copy of the struct must see both or neither.
+static PyObject *set_field(PyObject *, PyObject *arguments) {
+    PyObject *object, *name, *value;
+    if (!PyArg_ParseTuple(arguments, "OUO", &object, &name, &value)) return nullptr;
+    const object_lock lock(object);
+    return PyObject_GenericSetAttr(object, name, value) == 0 ? none() : nullptr;
+}
+
 static PyObject *last_error(PyObject *, PyObject *) {
     return PyUnicode_DecodeUTF8(last_error_text().data(), static_cast<Py_ssize_t>(last_error_text().size()), "replace");
 }
@@ -189,6 +197,10 @@ static PyMethodDef own_functions[] = {
      "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
     {"convert", convert, METH_VARARGS,
      "convert(function, position, given, ctype)\n--\n\nConvert one argument as the call would; return its address."},
+    {"set_field", set_field, METH_VARARGS,
+     "set_field(struct, name, value)\n--\n\nSet an attribute as object.__setattr__ does, and let nobody copy the "
+     "struct "
+     "meanwhile."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
@@ -237,14 +249,10 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         return nullptr;
     }
     if (!llamacffi::choose_cpu_level() || !llamacffi::find_devices()) return nullptr;
-    if (!llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::make_border_lock() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     llamacffi::interpreter = PyInterpreterState_Get();
-#ifdef Py_GIL_DISABLED
-    // cffi says that its modules do without the GIL; the tables of objects do not.
-    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_USED);
-#endif
     llamacffi::cffi = llamacffi::own_converters();
     llamacffi::cffi_lib = PyObject_GetAttrString(module, "lib");
     if (llamacffi::cffi_lib && llamacffi::register_at_fork() && llamacffi::add_exceptions(module) &&

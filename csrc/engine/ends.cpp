@@ -1,4 +1,4 @@
-// See ends.h. What ends when, csrc/checks/reads.h finds out before C is entered, with the GIL held.
+// See ends.h. What ends when, csrc/checks/reads.h finds out before C is entered.
 #include "engine/ends.h"
 
 #include "checks/reads.h"
@@ -22,7 +22,10 @@ void with_gil(Act act) {
 void begin_end_without_record(const void *address, call_extras &more) {
     static constexpr function_row by_address{
         {type_kind::VOID, 0, 0, false, ""}, "a call through a function's address", "", nullptr};
-    with_gil([&] { begin_end(address, by_address, more); });
+    with_gil([&] {
+        const border_lock lock;
+        begin_end(address, by_address, more);
+    });
 }
 
 void drop_without_record(call_extras &more) {
@@ -94,7 +97,10 @@ void free_threadpool(call *c, ggml_threadpool *threadpool) { end(c, threadpool, 
 void set_backend_threadpool(call *, ggml_backend *backend_cpu, ggml_threadpool *threadpool) {
     ggml_backend_cpu_set_threadpool(backend_cpu, threadpool);
     call_extras ending;
-    with_gil([&] { read_instead(backend_cpu, kind_of_ggml_threadpool, threadpool, ending); });
+    with_gil([&] {
+        const border_lock lock;
+        read_instead(backend_cpu, kind_of_ggml_threadpool, threadpool, ending);
+    });
     for (const unread_object &one : ending.unread) free_unread(one);
     drop_without_record(ending);
 }

@@ -10,6 +10,7 @@
 #include "checks/ownership.h"
 #include "checks/threads.h"
 #include "convert/results.h"
+#include "core/border_lock.h"
 #include "core/callbacks.h"
 #include "core/guard.h"
 #include "engine/contexts.h"
@@ -58,6 +59,7 @@ void forget_other_threads() {
 }
 
 PyObject *after_fork(PyObject *, PyObject *) {
+    const border_lock lock;
     forget_other_threads();
     return none();
 }

@@ -32,17 +32,22 @@ void free_judged(llama_sampler *sampler) {
     if (own->given->free) own->given->free(sampler);
 }
 
-// Why C cannot take what a `clone` gave, or nullptr; asks the table of handles, which the GIL guards.
+const char *fault_in_table(const llama_sampler *copy) {
+    const border_lock lock;
+    const handle *known = handles.find(copy);
+    if (!known || known->kind != kind_of_llama_sampler || known->life != life::LIVE)
+        return "gave what is no live sampler";
+    return known->owner ? "gave a sampler that belongs to a chain" : nullptr;
+}
+
+// Why C cannot take what a `clone` gave, or nullptr.
 const char *fault_of(const llama_sampler *copy, const llama_sampler *original) {
     if (!copy) return "gave no sampler";
     if (copy == original) return "gave the sampler itself";
     const PyGILState_STATE state = PyGILState_Ensure();
-    const handle *known = handles.find(copy);
-    const bool alive = known && known->kind == kind_of_llama_sampler && known->life == life::LIVE;
-    const bool owned = alive && known->owner;
+    const char *fault = fault_in_table(copy);
     PyGILState_Release(state);
-    if (!alive) return "gave what is no live sampler";
-    return owned ? "gave a sampler that belongs to a chain" : nullptr;
+    return fault;
 }
 
 llama_sampler *clone_of(const llama_sampler *sampler) {

@@ -19,6 +19,7 @@ from llamacffi._llama import (  # noqa: E402
     last_error,
     lib,
     require_interpreter,
+    set_field,
     set_last_error,
     usable_cpus,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "guarded",
     "last_error",
     "lib",
+    "set_field",
     "set_last_error",
     "usable_cpus",
 ]

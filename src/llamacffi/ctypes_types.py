@@ -20,7 +20,7 @@ import threading
 from itertools import groupby
 
 from llamacffi import old_code
-from llamacffi._native import ffi, guarded
+from llamacffi._native import ffi, guarded, set_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ def named(name: str) -> Any:
     Raises:
         AttributeError: the headers know no such type.
     """
-    if name.startswith("POINTER("):
-        return ctypes.POINTER(named(name.removeprefix("POINTER(").removesuffix(")")))
     if name.startswith("c_"):
         return getattr(ctypes, name)
     with _making:
+        if name.startswith("POINTER("):
+            # Under the lock too: ctypes' own cache of pointers has none before CPython 3.14.
+            return ctypes.POINTER(named(name.removeprefix("POINTER(").removesuffix(")")))
         if name not in _made:
             _made[name] = _make(name)
         return _made[name]
@@ -126,7 +127,7 @@ def facade_type(name: str) -> Any:
     for suffix, handle in (("_p_ctypes", ctypes.c_void_p), ("_p", int)):
         base = name.removesuffix(suffix)
         if base != name:
-            return ctypes.POINTER(named(base)) if base in type_names() else _opaque(base, handle)
+            return named(f"POINTER({base})") if base in type_names() else _opaque(base, handle)
     return named(name)
 
 
@@ -212,7 +213,7 @@ class _Checked:
 
     def __setattr__(self, name: str, value: object) -> None:
         try:
-            super().__setattr__(name, value)
+            set_field(self, name, value)
         except AttributeError:
             self._refuse(name)
 

@@ -163,8 +163,7 @@ class Library:
     def __getattr__(self, name: str) -> _Function:
         if name not in functions:
             raise AttributeError(f"llama.cpp's headers have no function {name!r}", name=name, obj=self)
-        function = _Function(name)
-        setattr(self, name, function)
+        function: _Function = self.__dict__.setdefault(name, _Function(name))  # one, whichever thread asks first
         return function
 
 

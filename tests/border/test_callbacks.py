@@ -306,6 +306,34 @@ def test_the_callbacks_of_context_parameters_live_as_long_as_the_context(
     assert not life.lasts
 
 
+def test_what_c_got_is_kept_though_the_params_hold_something_else_when_the_call_ends(
+    tiny: Any, restored_log: None
+) -> None:
+    """The log callback runs while the context is made, and gives the struct another callback."""
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = 256, 1, 1
+    called = set()
+
+    def use(name: str) -> None:
+        def callback(data: object) -> bool:
+            called.add(name)
+            return False
+
+        params.abort_callback = llama_cpp.ggml_abort_callback(callback)
+
+    def replace(*given: object) -> None:
+        use("second")
+        gc.collect()
+
+    use("first")
+    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(replace), None)
+    context = llama_cpp.llama_init_from_model(tiny, params)
+    llama_cpp.llama_log_set(None, None)
+    assert decode(context) == 0
+    assert called == {"first"}
+    llama_cpp.llama_free(context)
+
+
 def test_two_contexts_keep_their_own_callbacks(tiny: Any) -> None:
     lives = [Life(answer=False), Life(answer=False)]
     contexts = [context_of(tiny, abort_callback=llama_cpp.ggml_abort_callback(life.handed_over())) for life in lives]
