@@ -126,6 +126,7 @@ def engine(session: nox.Session) -> None:
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
 OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"  # what wants neither qemu nor the tools
+THREADED_TESTS = ["tests/threads", "tests/safety/test_threads.py", "tests/safety/test_replaced.py"]  # without the GIL
 DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
 IN_DEBIAN = ("3.14", "3.15")
 PARTS = ("dev", "venv")
@@ -136,23 +137,28 @@ def pythons(session: nox.Session) -> None:
     """Run the core's tests with one wheel on every CPython; as root, for the newest come in a chroot of Debian's.
 
     `nox -s pythons -- 3.13 3.14` takes these alone. With LLAMACFFI_LEVELS=all the wheel has all CPU levels, and
-    the tests are those of each level that this CPU can run.
+    the tests are those of each level that this CPU can run. A free-threaded one (3.14t), found on the PATH or of
+    pyenv's, has no stable ABI: the extension is built for it.
     """
     session.install(*BUILD_REQUIRES)
     wheels = HERE / "build" / "pythons"
     shutil.rmtree(wheels, ignore_errors=True)
-    session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
-    (wheel,) = wheels.glob("*.whl")
-    tests = CORE_TESTS
-    if os.environ.get("LLAMACFFI_LEVELS"):
-        tests = ["tests/wheel/test_cpu_levels.py", "-m", "wheel", "-k", OF_A_LEVEL]
+    versions = session.posargs or ("3.11", "3.12", "3.13", *IN_DEBIAN)
+    stable = "."
+    if not all(map(is_free_threaded, versions)):
+        session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
+        stable = str(*wheels.glob("*.whl"))
+    of_levels = ["tests/wheel/test_cpu_levels.py", "-m", "wheel", "-k", OF_A_LEVEL]
+    chosen = of_levels if os.environ.get("LLAMACFFI_LEVELS") else CORE_TESTS
     failed = []
-    for version in session.posargs or ("3.11", "3.12", "3.13", *IN_DEBIAN):
+    for version in versions:
         enter = enter_debian(session) if version in IN_DEBIAN else []
         python = [f"/usr/bin/python{version}"] if enter else [find_python(version)]
         venv = wheels / version
         session.run(*enter, *python, "-m", "venv", str(venv), external=True)
-        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *EXTRAS["test"], str(wheel), external=True)
+        package = "." if is_free_threaded(version) else stable
+        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *EXTRAS["test"], package, external=True)
+        tests = [*chosen, *THREADED_TESTS] if is_free_threaded(version) else chosen
         try:
             session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
         except nox.command.CommandFailed:
@@ -161,9 +167,14 @@ def pythons(session: nox.Session) -> None:
         session.error(f"the tests failed on CPython {', '.join(failed)}")
 
 
+def is_free_threaded(version: str) -> bool:
+    return version.endswith("t")
+
+
 def find_python(version: str) -> str:
     """Find an interpreter, of pyenv's first: what that puts on the PATH runs none but the chosen versions."""
-    of_pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python{version}"))
+    number, free = version.removesuffix("t"), "t" if is_free_threaded(version) else ""
+    of_pyenv = sorted((Path.home() / ".pyenv" / "versions").glob(f"{number}.*[0-9]{free}/bin/python{version}"))
     return str(of_pyenv[-1]) if of_pyenv else f"python{version}"
 
 
@@ -301,7 +312,10 @@ def asan(session: nox.Session) -> None:
 
 @nox.session
 def tsan(session: nox.Session) -> None:
-    """Run the tests of threads with ThreadSanitizer."""
+    """Run the tests of threads with ThreadSanitizer: nox -s tsan --force-python python3.14t takes another CPython.
+
+    A free-threaded one must be built --with-thread-sanitizer, or the locks of its critical sections are not seen.
+    """
     # CPython is not instrumented: its mutexes are seen, its memory is not.
     options = {"TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:suppressions={SANITIZERS / 'tsan.txt'}"}
     build_sanitized(session, "-fsanitize=thread")
