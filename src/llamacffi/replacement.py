@@ -90,6 +90,8 @@ def install() -> None:
 
 # ---------------------------------------------------------------- multiprocessing
 
+FORK_SERVER = "ignore"  # the name for which multiprocessing.forkserver asks for the data
+
 
 class _Stowaway:
     """Install the replacement in a new process, when what prepares it there is unpickled: before its main module."""
@@ -103,12 +105,18 @@ def _install_in_spawned_processes() -> None:
 
     A spawned process imports the main module again, and its imports of llama_cpp must find what they found here. This
     is how coverage.py follows such processes; multiprocessing has no hook for it.
+
+    A fork server gets none of the data but paths, and from CPython 3.14 on imports the main module by its path, where
+    nothing has installed the replacement: it is given none, and each process that it forks imports the main module.
     """
     from multiprocessing import spawn
 
     prepare = spawn.get_preparation_data
 
     def get_preparation_data(name: str) -> dict[str, Any]:
-        return {**prepare(name), "llamacffi": _Stowaway()}
+        data = {**prepare(name), "llamacffi": _Stowaway()}
+        if name == FORK_SERVER:
+            data.pop("init_main_from_path", None)
+        return data
 
     spawn.get_preparation_data = get_preparation_data

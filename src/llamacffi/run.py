@@ -25,6 +25,11 @@ Run a Python program with llamacffi in llama-cpp-python's place: `import llama_c
   -            run what standard input has"""
 
 
+# What `__main__` has from the start, until CPython left it out: annotations are made when they are asked for.
+ANNOTATIONS: dict[str, object] = {"__annotations__": {}} if sys.version_info < (3, 14) else {}
+CACHED = {"__cached__": None} if sys.version_info < (3, 15) else {}
+
+
 class CommandError(Exception):
     """There is no program to run; the text is the sentence for the user."""
 
@@ -78,7 +83,7 @@ def _standard_input() -> Callable[[], object]:
     _set_first_path("")
 
     def start() -> None:
-        sys.modules["__main__"].__dict__.update(__file__="<stdin>", __cached__=None)
+        sys.modules["__main__"].__dict__.update(__file__="<stdin>", **CACHED)
         _execute(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True))
 
     return start
@@ -107,7 +112,7 @@ def _file(path: str) -> Callable[[], object]:
 
     def start() -> None:
         sys.modules["__main__"].__dict__.update(
-            __file__=full, __cached__=None, __loader__=importlib.machinery.SourceFileLoader("__main__", full)
+            __file__=full, __loader__=importlib.machinery.SourceFileLoader("__main__", full), **CACHED
         )
         _execute(compiled or compile(source, full, "exec", dont_inherit=True))
 
@@ -128,7 +133,7 @@ def _set_first_path(folder: str) -> None:
 def _become_main() -> None:
     """Put a fresh `__main__` in the place of the console script's, which lives on while it runs."""
     main = ModuleType("__main__")
-    main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"])
+    main.__dict__.update(ANNOTATIONS, __builtins__=sys.modules["builtins"])
     sys.modules["__main__"] = main
 
 

@@ -15,7 +15,8 @@ from support.processes import Ended, run
 
 SHOW = """
 import os, sys
-print(sys.argv, repr(sys.path[0]), __name__, __doc__, globals().get("__file__"), __package__, __annotations__)
+print(sys.argv, repr(sys.path[0]), __name__, __doc__, globals().get("__file__"), __package__)
+print(globals().get("__annotations__"), globals().get("__cached__") is None)
 print(__spec__ and __spec__.name, sys.modules["__main__"].__dict__ is globals(), sorted(globals()))
 """
 PROGRAMS = {
