@@ -10,6 +10,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sysconfig
 import tarfile
 import tomllib
 from collections.abc import Sequence
@@ -88,12 +89,51 @@ def wheel(session: nox.Session) -> None:
     session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
     session.install("--no-build-isolation", "--editable", ".")
     session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
+    give_tag(session, build_wheel(session, {}), platform.machine())
+    session.run("pytest", "-m", "wheel and not aarch64", *session.posargs)
+
+
+def build_wheel(session: nox.Session, env: dict[str, str]) -> Path:
+    """Return the wheel that pip makes of this checkout."""
     built = HERE / "build" / "wheel"
     shutil.rmtree(built, ignore_errors=True)
-    session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), ".")
-    tag = f"manylinux_2_17_{platform.machine()}"
-    session.run("auditwheel", "repair", "--plat", tag, "--wheel-dir", "dist", *map(str, built.glob("*.whl")))
-    session.run("pytest", "-m", "wheel", *session.posargs)
+    session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), ".", env=env)
+    (wheel,) = built.glob("*.whl")
+    return wheel
+
+
+def give_tag(session: nox.Session, wheel: Path, machine: str) -> None:
+    """Put the wheel into dist/, with the tag that auditwheel finds it to deserve."""
+    tag = f"manylinux_2_17_{machine}"
+    session.run("auditwheel", "repair", "--plat", tag, "--wheel-dir", "dist", str(wheel))
+
+
+@nox.session
+def aarch64(session: nox.Session) -> None:
+    """Build that wheel for aarch64 on another machine, with a cross compiler, and test it with qemu-user."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
+    session.install("--no-build-isolation", "--editable", ".")  # what it is compared with
+    give_tag(session, build_wheel(session, cross_build("aarch64")), "aarch64")
+    session.run("pytest", "-m", "aarch64", *session.posargs)
+
+
+def cross_build(machine: str) -> dict[str, str]:
+    """Return the environment that makes setup.py build for Linux on another machine, with GNU's cross compiler."""
+    options = {
+        "CMAKE_SYSTEM_NAME": "Linux",
+        "CMAKE_SYSTEM_PROCESSOR": machine,
+        "CMAKE_C_COMPILER": f"{machine}-linux-gnu-gcc",
+        "CMAKE_CXX_COMPILER": f"{machine}-linux-gnu-g++",
+        # CMake does not ask this Python, which is not the one that the extension is for. Its headers do for any Linux
+        # of 64 bits: the limited API knows no more of a machine than the sizes of C's types.
+        "Python_INCLUDE_DIR": sysconfig.get_path("include"),
+    }
+    arguments = shlex.join(f"-D{name}={value}" for name, value in options.items())
+    return {
+        "CMAKE_ARGS": f"{arguments} {os.environ.get('CMAKE_ARGS', '')}",
+        "LLAMACFFI_LEVELS": "all",
+        "_PYTHON_HOST_PLATFORM": f"linux-{machine}",  # where sysconfig, and so the wheel's name, has the platform from
+    }
 
 
 # Of the machine, and so not to be put into a wheel.

@@ -20,7 +20,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 HERE = pathlib.Path(__file__).resolve().parent
-BUILD = HERE / "build" / "native"
+BUILD = HERE / "build" / os.environ.get("_PYTHON_HOST_PLATFORM", "native")  # a cross build has its own
 PIN = HERE / "third_party" / "llama.cpp" / "pin.toml"
 LICENCE = HERE / "third_party" / "llama.cpp" / "LICENSE"
 # A free-threaded CPython has no stable ABI before 3.15: the wheel is for that version alone.

@@ -39,3 +39,11 @@ def tool(name: str) -> str:
     found = shutil.which(name, path=path)
     assert found, f"{name} is needed: pip install {name}"
     return found
+
+
+def emulator(machine: str) -> str:
+    """Find qemu-user for a machine; a package of that name adds `-static`."""
+    name = f"qemu-{machine}"
+    found = shutil.which(name) or shutil.which(f"{name}-static")
+    assert found, f"{name} is needed: install qemu-user"
+    return found

@@ -16,12 +16,11 @@ import pytest
 import llamacffi
 from support import c_programs
 from support.checkout import PROGRAMS, ROOT
-from support.processes import Ended, output_of, run, tool
+from support.processes import Ended, emulator, output_of, run
 
 pytestmark = pytest.mark.wheel
 
 NATIVE = ROOT / "build" / "native"
-EXTENSION = Path(llamacffi.__file__).with_name("_llama.abi3.so")
 BUILT = llamacffi.build_info().cpu_levels
 # What Linux calls that which makes a level more than those before it.
 ALL_FLAGS = {
@@ -45,7 +44,7 @@ def runnable() -> list[str]:
 
 def emulated(cpu: str | None) -> list[str | Path]:
     """The command that runs Python on a CPU."""
-    return [tool("qemu-x86_64"), "-cpu", cpu, sys.executable] if cpu else [sys.executable]
+    return [emulator("x86_64"), "-cpu", cpu, sys.executable] if cpu else [sys.executable]
 
 
 def ask(cpu: str | None, level: str = "") -> Ended:
@@ -201,17 +200,3 @@ def test_what_is_compiled_alike_is_there_once() -> None:
     assert sizes["v3-vnni"] < sizes["v3"] / 2
     assert sizes["v4-vnni"] < sizes["v4"] * 0.7
     assert sizes["amx"] < sizes["v4"] * 0.7
-
-
-def test_the_extension_needs_no_text_relocation_and_no_static_thread_local_memory() -> None:
-    dynamic = output_of("readelf", "--dynamic", "--wide", EXTENSION)
-    assert "TEXTREL" not in dynamic
-    assert "STATIC_TLS" not in dynamic
-    stack = re.search(r"GNU_STACK.* (\S+) +0x", output_of("readelf", "--segments", "--wide", EXTENSION))
-    assert stack
-    assert stack[1] == "RW"
-
-
-def test_the_extension_exports_one_symbol() -> None:
-    listed = output_of("nm", "--dynamic", "--defined-only", EXTENSION)
-    assert [line.split()[-1] for line in listed.splitlines()] == ["PyInit__llama"]
