@@ -3,6 +3,8 @@
 // A batch is a struct that the caller holds, and may put arrays of its own into. What tells one from another is the
 // memory that `llama_batch_init` gave it. The functions are named in bindgen/policy.toml, and declared in the generated
 // tables.
+#include "checks/batches.h"
+
 #include <algorithm>
 #include <string>
 #include <unordered_map>
@@ -20,6 +22,7 @@ struct made_batch {
     llama_batch original;
     int32_t n_tokens, embd, n_seq_max;
     std::vector<llama_seq_id *> seq_ids;
+    unsigned readers = 0;
 };
 
 std::unordered_map<const void *, made_batch> batches;  // by `pos`; touched with the border's lock held
@@ -161,6 +164,15 @@ bool is_stale(const given_batch &given, const llama_batch &batch, const llama_ba
             differs(batch.seq_id, now.seq_id) || differs(batch.logits, now.logits));
 }
 
+bool refuse_read(const call &c, const parameter_row &row, const void *batch) {
+    bool own = false;
+    for (const call *outer = current; outer; outer = outer->previous)
+        own |= outer->extras && outer->extras->reads_batch && outer->extras->batch == batch;
+    PyErr_Format(LlamaError, "%s is in use by %s", subject(c, row).c_str(),
+                 own ? "the call that runs this callback" : "another thread");
+    return false;
+}
+
 }  // namespace
 
 // Before a decode: as many tokens as the batch has room for, and something to read them from.
@@ -177,6 +189,7 @@ bool check_batch(call &c, unsigned position) {
         return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
     if (made && is_stale(given, batch, made->original))
         return refuse_value(c, row, "is freed already, and another batch has its place");
+    if (made) c.more().batch = known->first;
     const size_t holds = made ? static_cast<size_t>(made->n_tokens) : given.tokens;
     if (!given.objects && static_cast<size_t>(batch.n_tokens) > holds) return refuse_batch(c, row, batch, holds);
     const auto *ctx = static_cast<const llama_context *>(c.addresses[c.function.computes]);
@@ -192,6 +205,7 @@ bool check_own_batch(call &c, unsigned position) {
     const auto found = find_made(batch);
     if (found == batches.end())
         return refuse_value(c, c.parameters()[position], "was not made by llama_batch_init(), or is freed already");
+    if (found->second.readers) return refuse_read(c, c.parameters()[position], found->first);
     batch = found->second.original;
     std::copy(found->second.seq_ids.begin(), found->second.seq_ids.end(), batch.seq_id);
     batches.erase(found);
@@ -204,6 +218,23 @@ void remember_batch(call &c, const void *result) {
     const int32_t n_tokens = static_cast<int32_t>(c.numbers[0]);
     batches[batch.pos] = {batch, n_tokens, static_cast<int32_t>(c.numbers[1]), static_cast<int32_t>(c.numbers[2]),
                           std::vector<llama_seq_id *>(batch.seq_id, batch.seq_id + n_tokens)};
+}
+
+void enter_batch(call &c) {
+    if (!c.extras || !c.extras->batch) return;
+    ++batches.at(c.extras->batch).readers;
+    c.extras->reads_batch = true;
+}
+
+void leave_batch(call &c) {
+    if (!c.extras->reads_batch) return;
+    c.extras->reads_batch = false;
+    const auto found = batches.find(c.extras->batch);
+    if (found != batches.end() && found->second.readers) --found->second.readers;
+}
+
+void forget_readers_of_batches() {
+    for (auto &one : batches) one.second.readers = 0;
 }
 
 }  // namespace llamacffi

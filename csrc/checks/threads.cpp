@@ -1,6 +1,7 @@
 // See threads.h.
 #include "checks/threads.h"
 
+#include "checks/batches.h"
 #include "checks/handle_table.h"
 #include "checks/ownership.h"
 #include "checks/places.h"
@@ -120,11 +121,13 @@ bool refuse_busy(const call &c, const parameter_row &row, const handle &busy) {
 }
 
 bool enter_handles(call &c) {
-    return for_used(c, [&](const parameter_row &row, handle &one, access how, bool open) {
-        if (meets_another(c, one, how)) return leave_handles(c), refuse_busy(c, row, one);
+    const bool entered = for_used(c, [&](const parameter_row &row, handle &one, access how, bool open) {
+        if (meets_another(c, one, how)) return refuse_busy(c, row, one);
         mark(c, one, how, open);
         return true;
     });
+    entered ? enter_batch(c) : leave_handles(c);
+    return entered;
 }
 
 bool ask_handles(const call &c) {
@@ -138,10 +141,12 @@ void leave_marked(call &c) {
     if (!c.extras) return;
     for (const entered &one : c.extras->inside) unmark(one);
     c.extras->inside.clear();
+    leave_batch(c);
 }
 
 void forget_users() {
     handles.for_each([](handle &one) { one.depth = one.reading = one.changing = 0; });
+    forget_readers_of_batches();
 }
 
 }  // namespace llamacffi

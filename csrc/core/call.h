@@ -46,6 +46,8 @@ struct held_objects {
 struct call_extras {
     std::string errors;                 // what llama.cpp logged as errors during the call
     bool deferred = false;              // what is freed is still read: its memory goes later
+    const void *batch = nullptr;        // the batch of llama_batch_init among its arguments
+    bool reads_batch = false;           // and whether it is inside of C with it
     std::vector<unread_object> unread;  // what goes with the freed object
     std::vector<PyObject *> released;   // what was kept for it, or was replaced; dropped after C is done with it
     std::vector<held_objects> held;     // dropped with the call

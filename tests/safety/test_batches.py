@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from llamacffi import LlamaAssertionError, LlamaValueError, ffi, lib
+from llamacffi import LlamaAssertionError, LlamaError, LlamaValueError, ffi, lib
 from llamacffi import llama_cpp as llama
-from support.cells import refused, returns
-from support.objects import batch_of_one, context_of, decode, ints
+from support.cells import raises, refused, returns
+from support.objects import abort_with, batch_of_one, busy, context_of, decode, ints
 from support.tiny_model import N_VOCAB, Shape
 
 BEYOND = (-1, 10**6, -(2**31))
@@ -320,3 +320,39 @@ def test_the_copy_of_a_freed_batch_is_not_taken_for_the_one_in_its_place(model: 
     offset = llama.llama_batch.logits.offset
     stale[offset : offset + 8] = (8).to_bytes(8, "little")  # where that of the freed one was
     llama.llama_decode(ctx, llama.llama_batch.from_buffer_copy(stale))
+
+
+# ---------------------------------------------------------------- while C reads it
+
+
+@raises(LlamaError, r"llama_batch_free\(\): batch .+ is in use by another thread")
+def test_a_batch_is_not_freed_while_another_thread_decodes_it(model: Any) -> None:
+    ctx, batch = context_of(model), batch_of_one()
+    with busy(ctx, batch):
+        llama.llama_batch_free(batch)
+
+
+@raises(LlamaError, r"llama_batch_free\(\): batch .+ is in use by the call that runs this callback")
+def test_a_batch_is_not_freed_by_a_callback_of_its_decode(model: Any) -> None:
+    ctx, batch = context_of(model), batch_of_one()
+    abort_with(ctx, lambda data: llama.llama_batch_free(batch))
+    llama.llama_decode(ctx, batch)
+
+
+@returns([0, None])
+def test_it_is_freed_when_the_decode_is_over_and_another_one_meanwhile(model: Any) -> list[Any]:
+    ctx, batch, other = context_of(model), batch_of_one(), batch_of_one()
+    with busy(ctx, batch) as results:
+        llama.llama_batch_free(other)
+    return [results[0], llama.llama_batch_free(batch)]
+
+
+@returns([None, True])
+def test_a_decode_that_was_refused_does_not_hold_its_batch(model: Any) -> list[Any]:
+    ctx, batch = context_of(model), batch_of_one()
+    with busy(ctx):
+        try:
+            llama.llama_decode(ctx, batch)
+        except LlamaError as error:
+            return [llama.llama_batch_free(batch), "in use" in str(error)]
+    return []

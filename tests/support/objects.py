@@ -51,8 +51,11 @@ def load_and_decode(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def busy(ctx: Any) -> Iterator[list[int]]:
-    """Have another thread inside of a decode of this context until the block ends; the list gets its result then."""
+def busy(ctx: Any, batch: Any = None) -> Iterator[list[int]]:
+    """Have another thread inside of a decode of this context until the block ends; the list gets its result then.
+
+    It decodes one token, or the batch.
+    """
     entered, go_on = threading.Event(), threading.Event()
     results: list[int] = []
 
@@ -62,7 +65,8 @@ def busy(ctx: Any) -> Iterator[list[int]]:
         return False
 
     abort_with(ctx, wait)
-    thread = threading.Thread(target=lambda: results.append(decode(ctx)))
+    enter = (lambda: llama.llama_decode(ctx, batch)) if batch is not None else (lambda: decode(ctx))
+    thread = threading.Thread(target=lambda: results.append(enter()))
     thread.start()
     assert entered.wait(20)
     try:
