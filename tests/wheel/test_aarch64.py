@@ -160,7 +160,7 @@ def quantize(model: Path, kind: str, folder: Path) -> Path:
 def test_a_level_computes_with_a_type_what_this_cpu_does(
     level: str, cpu: str, kind: str, wide: Path, tmp_path: Path
 ) -> None:
-    """Nearly: each CPU quantizes in its own blocks what a weight is multiplied with (0.058 of the deviation was seen)."""
+    """Nearly: each CPU quantizes in its own blocks what a weight is multiplied with; up to 0.058 was seen."""
     model = quantize(wide, kind, tmp_path)
     _, here = complete([sys.executable], model, 1, tmp_path)
     _, there = complete([PYTHON], model, 1, tmp_path, env=environment(cpu, level))
