@@ -172,7 +172,17 @@ def test_the_source_is_what_the_archive_holds_below_its_root(project: Project) -
     source = project.module().source_dir()
     assert source == project.source
     assert (source / "include" / "llama.h").read_text() == HEADER
-    assert sorted(path.name for path in source.iterdir()) == ["CMakeLists.txt", "include"]
+    assert sorted(path.name for path in source.iterdir()) == ["CMakeLists.txt", "include", "unpacked.txt"]
+    assert project.leftovers() == {"source-abc", project.cached_archive().name}
+
+
+def test_a_source_that_was_unpacked_for_less_is_unpacked_again(project: Project) -> None:
+    fetch = project.module()
+    fetch.NEEDED = ("include/*",)
+    source = fetch.source_dir()
+    assert sorted(path.name for path in source.iterdir()) == ["include", "unpacked.txt"]
+    assert project.module().source_dir() == source
+    assert sorted(path.name for path in source.iterdir()) == ["CMakeLists.txt", "include", "unpacked.txt"]
     assert project.leftovers() == {"source-abc", project.cached_archive().name}
 
 

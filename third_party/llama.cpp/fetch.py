@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import os
+import shutil
 import sys
 import tarfile
 import tomllib
@@ -28,8 +29,8 @@ else:  # llamacffi itself can't be imported before the extension is built
     pinned_download = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(pinned_download)
 
-# What CMake reads with LLAMA_BUILD_COMMON=OFF. `*` matches subfolders too. Of vendor/, one target names source files,
-# the others are header-only and used by tools that aren't built; app/ is configured unless LLAMA_BUILD_APP=OFF.
+# What CMake reads with LLAMA_BUILD_COMMON=OFF. `*` matches subfolders too. Of vendor/, what mtmd includes, and of the
+# other folders CMakeLists.txt, which is read; app/ is configured unless LLAMA_BUILD_APP=OFF.
 NEEDED = (
     "CMakeLists.txt",
     "LICENSE",
@@ -40,10 +41,17 @@ NEEDED = (
     "include/*",
     "licenses/*",
     "src/*",
+    "tools/mtmd/*.cpp",
+    "tools/mtmd/*.h",
+    "tools/mtmd/CMakeLists.txt",
     "vendor/*CMakeLists.txt",
     "vendor/hash/*",
+    "vendor/miniaudio/*",
+    "vendor/sheredom/*",
+    "vendor/stb/*",
 )
 MARK = Path("include", "llama.h")
+LIST = "unpacked.txt"  # beside what was unpacked: NEEDED as it was then
 
 
 def pin() -> dict[str, str]:
@@ -65,17 +73,28 @@ def source_dir() -> Path:
 
 
 def pinned_dir(source: dict[str, str]) -> Path:
-    """Return the folder of the source that a pin names, bringing it first if it is not there."""
+    """Return the folder of the source that a pin names, bringing it first if it, or part of it, is not there."""
     target = HERE / f"source-{source['commit']}"
-    if not target.is_dir():
+    if not _has_all(target):
         _bring(source, target)
     return target
+
+
+def _has_all(folder: Path) -> bool:
+    """Tell whether what is needed now was unpacked there."""
+    try:
+        return (folder / LIST).read_text(encoding="utf-8").split("\n") == [*NEEDED]
+    except FileNotFoundError:
+        return False
 
 
 def _bring(source: dict[str, str], target: Path) -> None:
     try:
         with pinned_download.made_beside(target) as made:
             unpack(source, source["root"], NEEDED, made)
+            (made / LIST).write_text("\n".join(NEEDED), encoding="utf-8")
+            if not _has_all(target):  # else another process was faster
+                shutil.rmtree(target, ignore_errors=True)
     except pinned_download.DownloadError as error:
         error.args = (f"{error}\nA llama.cpp checkout named in LLAMACFFI_LLAMA_CPP_DIR would do instead.",)
         raise
