@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import cffi
 
@@ -35,22 +36,38 @@ def defined_symbols(nm: str, archives: list[str]) -> set[str]:
     return set(re.findall(r"^[0-9a-f]+ [A-TV-Z] _?(\w+)$", listing, re.M))
 
 
-def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path) -> None:
-    """Write `_llama.cpp`, the readable `llama_cdef.h`, `llamacffi.h`, the stub and the border's tables to `output`."""
-    cdef = header.cdef()
-    builder = cffi.FFI()
-    builder.cdef(cdef)
-    builder.set_source("llamacffi._llama", PREAMBLE, source_extension=".cpp")
-    builder.emit_c_code(str(output / "_llama.cpp"))
-    wrappers.replace(output / "_llama.cpp", function_table.replacements(header, rules))
+def texts(header: trim_header.Header, rules: policy.Policy) -> dict[str, str]:
+    """Return what is generated, by the name of its file."""
     tables = function_table.Tables(header, rules)
-    (output / "llama_cdef.h").write_text(cdef, encoding="utf-8")
-    (output / "function_table.h").write_text(tables.text(), encoding="utf-8")
-    (output / "c_api_fingerprint.h").write_text(c_api.fingerprint_line(header), encoding="utf-8")
-    (output / "llamacffi.h").write_text(c_api.text(header), encoding="utf-8")
-    (output / "formulas.cpp").write_text(tables.formula_text(), encoding="utf-8")
-    (output / "llama_cpp.pyi").write_text(stubs.stub(header, rules), encoding="utf-8")
-    (output / "function_names.h").write_text(function_table.names(header), encoding="utf-8")
+    return {
+        "llama_cdef.h": header.cdef(),
+        "function_table.h": tables.text(),
+        "c_api_fingerprint.h": c_api.fingerprint_line(header),
+        "llamacffi.h": c_api.text(header),
+        "formulas.cpp": tables.formula_text(),
+        "llama_cpp.pyi": stubs.stub(header, rules),
+        "function_names.h": function_table.names(header),
+    }
+
+
+def wrapper_text(header: trim_header.Header, rules: policy.Policy, scratch: pathlib.Path) -> str:
+    """Return `_llama.cpp`: what cffi writes, with our functions in the place of C's."""
+    builder = cffi.FFI()
+    builder.cdef(header.cdef())
+    builder.set_source("llamacffi._llama", PREAMBLE, source_extension=".cpp")
+    builder.emit_c_code(str(scratch / "_llama.cpp"))
+    wrappers.replace(scratch / "_llama.cpp", function_table.replacements(header, rules))
+    return (scratch / "_llama.cpp").read_text(encoding="utf-8")
+
+
+def write(header: trim_header.Header, rules: policy.Policy, output: pathlib.Path) -> None:
+    """Write what is generated; a file that stays the same stays as it is, so that nothing is compiled again for it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        generated = {**texts(header, rules), "_llama.cpp": wrapper_text(header, rules, pathlib.Path(scratch))}
+    for name, text in generated.items():
+        file = output / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
 
 
 def main() -> None:
