@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE / "build" / os.environ.get("_PYTHON_HOST_PLATFORM", "native")  # a cross build has its own
 PIN = HERE / "third_party" / "llama.cpp" / "pin.toml"
 LICENCE = HERE / "third_party" / "llama.cpp" / "LICENSE"
+FOLDERS = ("include", "ggml/include", "tools/mtmd")  # of llama.cpp's headers; bindgen/trim_header.py has them too
 # A free-threaded CPython has no stable ABI before 3.15: the wheel is for that version alone.
 STABLE_ABI = "" if sysconfig.get_config_var("Py_GIL_DISABLED") else "3.11"
 WHEEL_OPTIONS = {"bdist_wheel": {"py_limited_api": f"cp{STABLE_ABI.replace('.', '')}"}} if STABLE_ABI else {}
@@ -127,7 +128,7 @@ class BuildNative(build_ext):
         target.mkdir()
         source = find_source()
         for name in re.findall(r'#include "(.+)"', own.read_text(encoding="utf-8")):
-            (header,) = (path for path in (source / "include" / name, source / "ggml/include" / name) if path.exists())
+            (header,) = (source / folder / name for folder in FOLDERS if (source / folder / name).exists())
             shutil.copyfile(header, target / name)
         shutil.copyfile(own, target / own.name)
 

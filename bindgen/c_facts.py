@@ -43,7 +43,7 @@ def _printed(source: pathlib.Path, statements: list[str]) -> Facts:
     includes = "".join(f'#include "{name}"\n' for name in trim_header.HEADERS)
     body = "\n".join(statements)
     code = f"#include <stddef.h>\n#include <stdio.h>\n{includes}int main(void) {{\n{body}\nreturn 0;\n}}\n"
-    folders = [f"-I{source / 'include'}", f"-I{source / 'ggml' / 'include'}"]
+    folders = [f"-I{source / folder}" for folder in trim_header.FOLDERS]
     with tempfile.TemporaryDirectory() as scratch:
         program = pathlib.Path(scratch, "program")
         compiler = [*shlex.split(os.environ.get("CC", "cc")), "-w", *folders]

@@ -26,7 +26,10 @@ HEADERS = (
     "ggml-opt.h",
     "ggml-rpc.h",
     "gguf.h",
+    "mtmd.h",
+    "mtmd-helper.h",
 )
+FOLDERS = ("include", "ggml/include", "tools/mtmd")  # where they are in a checkout
 
 # cffi knows these names; pycparser has to be told that they are types.
 _INTEGERS = [f"{sign}int{bits}_t" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -70,7 +73,7 @@ def is_function(node: c_ast.Node) -> bool:
 
 def trim(source: pathlib.Path) -> Header:
     """Read the headers of the llama.cpp checkout `source`."""
-    preprocessor = _Preprocessor([source / "include", source / "ggml" / "include"])
+    preprocessor = _Preprocessor([source / folder for folder in FOLDERS])
     text = preprocessor.expand(f'#include "{name}"' for name in HEADERS)
     defines, excluded = preprocessor.integer_defines()
     nodes = []

@@ -18,10 +18,13 @@ import pytest
 
 import llamacffi
 from bindgen import c_facts
-from llamacffi import ctypes_types, ffi, lib, llama_cpp
+from llamacffi import ctypes_types, ffi, lib, llama_cpp, mtmd_cpp
 from support.checkout import source
 
-HEADERS = ("llama.h", "ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h", "ggml-rpc.h", "gguf.h")
+HEADERS = (
+    *("llama.h", "ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h", "ggml-opt.h", "ggml-rpc.h", "gguf.h"),
+    *("mtmd.h", "mtmd-helper.h"),
+)
 
 # Declared functions that are not there, with the reason.
 EXCLUDED = {
@@ -80,10 +83,11 @@ DOCUMENTED_CONSTANTS = re.findall(
 
 @cache
 def header_text() -> str:
-    """Return the text of all headers, without comments and with continued lines joined."""
-    folders = (source() / "include", source() / "ggml" / "include")
+    """Return the text of all headers, without what is C++'s, without comments and with continued lines joined."""
+    folders = (source() / "include", source() / "ggml" / "include", source() / "tools" / "mtmd")
     files = [next(folder / name for folder in folders if (folder / name).is_file()) for name in HEADERS]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    text = re.sub(r"^#ifdef __cplusplus\n.*?^#endif", "", text, flags=re.S | re.M)
     return re.sub(r"/\*.*?\*/|//[^\n]*|\\\n", " ", text, flags=re.S)
 
 
@@ -99,7 +103,7 @@ def functions(mark: str) -> set[str]:
 
 
 def all_functions() -> set[str]:
-    return functions("LLAMA_API") | functions("GGML_API") | functions("GGML_BACKEND_API")
+    return functions("LLAMA_API") | functions("GGML_API") | functions("GGML_BACKEND_API") | functions("MTMD_API")
 
 
 def integer_defines() -> set[str]:
@@ -173,6 +177,13 @@ def test_every_ggml_and_gguf_function_is_there_or_excluded_for_a_reason() -> Non
     assert {"ggml_init", "ggml_backend_load_all", "ggml_backend_rpc_init", "gguf_init_from_file"} <= declared
     assert declared - set(dir(lib)) == set(EXCLUDED)
     assert declared - set(dir(llama_cpp)) == set(EXCLUDED)
+
+
+def test_every_mtmd_function_is_there() -> None:
+    declared = functions("MTMD_API")
+    assert len(declared) == 84
+    assert declared - set(dir(lib)) == set()
+    assert declared - set(dir(mtmd_cpp)) == set()
 
 
 @pytest.mark.parametrize(

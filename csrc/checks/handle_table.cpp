@@ -165,7 +165,9 @@ void put_borrowed(const void *address, uint8_t kind, const void *owner) {
 void remember_borrowed(const call &c, const void *address) {
     const handle *known = handles.find(address);
     const uint8_t kind = c.function.result_handle;
-    const bool stays = known && known->kind == kind && (known->life != life::FREED || handle_kinds[kind].lives_on);
+    const bool has_owner = c.function.owner != nowhere;  // which is alive, and so is what it holds
+    const bool lives_on = handle_kinds[kind].lives_on && !has_owner;
+    const bool stays = known && known->kind == kind && (known->life != life::FREED || lives_on);
     if (!stays) put_borrowed(address, kind, owner_of_result(c));
     if (c.function.gives_back) give_back(address);
 }

@@ -144,4 +144,12 @@ extent any_batch(ggml_opt_context_t opt_ctx) {
     return extent::endless();
 }
 
+// ---------------------------------------------------------------- images and sound
+
+extent image_tokens_in(const mtmd_image_tokens *image) { return of(mtmd_image_tokens_get_n_tokens(image)); }
+
+extent embedding_floats(const llama_context *ctx, const mtmd_input_chunk *chunk) {
+    return of(mtmd_input_chunk_get_n_tokens(chunk)) * extent(llama_model_n_embd_inp(llama_get_model(ctx)));
+}
+
 }  // namespace llamacffi

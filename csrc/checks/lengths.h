@@ -38,5 +38,7 @@ extent dataset_items(ggml_opt_dataset_t dataset);
 extent data_bytes(ggml_opt_dataset_t dataset);
 extent label_bytes(ggml_opt_dataset_t dataset, extent data_bytes);  // beside that much data
 extent any_batch(ggml_opt_context_t opt_ctx);
+extent image_tokens_in(const mtmd_image_tokens *image);
+extent embedding_floats(const llama_context *ctx, const mtmd_input_chunk *chunk);
 
 }  // namespace llamacffi

@@ -69,6 +69,8 @@ bool can_free(const call &c) {
     handle *one = handles.find(c.addresses[0]);
     if (!one || !c.addresses[0]) return true;
     if (one->kind == kind_of_llama_sampler && one->owner) return refuse_owned(c, row);
+    if (one->kind == kind_of_mtmd_input_chunk && one->owner)
+        return refuse_value(c, row, "belongs to a mtmd_input_chunks, and is freed with it");
     for (const void *dying : with_members(one->address)) {
         if (!can_die(c, row, *handles.find(dying))) return false;
     }

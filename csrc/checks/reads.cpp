@@ -15,7 +15,8 @@ std::unordered_map<const void *, std::vector<const void *>> read_by;  // what ea
 
 handle *outliving(const void *address) {
     handle *one = address ? handles.find(address) : nullptr;
-    while (one && !handle_kinds[one->kind].lives_on) one = one->owner ? handles.find(one->owner) : nullptr;
+    while (one && (!handle_kinds[one->kind].lives_on || one->owner))
+        one = one->owner ? handles.find(one->owner) : nullptr;
     return one;
 }
 
@@ -76,6 +77,17 @@ bool reads(const void *reader, const void *address) {
     auto found = read_by.find(reader);
     return found != read_by.end() &&
            std::find(found->second.begin(), found->second.end(), address) != found->second.end();
+}
+
+const void *read_of_kind(const void *reader, uint8_t kind) {
+    auto found = read_by.find(reader);
+    if (found == read_by.end()) return nullptr;
+    const std::vector<const void *> &all = found->second;
+    const auto one = std::find_if(all.begin(), all.end(), [kind](const void *read) {
+        const handle *known = handles.find(read);
+        return known && known->kind == kind;
+    });
+    return one == all.end() ? nullptr : *one;
 }
 
 std::vector<const void *> with_members(const void *address) {

@@ -23,6 +23,9 @@ void read_instead(const void *reader, uint8_t kind, const void *address, call_ex
 // Whether `reader` reads `address`.
 bool reads(const void *reader, const void *address);
 
+// The object of that kind that `reader` reads, or nullptr.
+const void *read_of_kind(const void *reader, uint8_t kind);
+
 // `address` and all that dies with it.
 std::vector<const void *> with_members(const void *address);
 

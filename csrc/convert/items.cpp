@@ -56,7 +56,7 @@ bool item_fits(const type_row &type, char shape, size_t size) {
     if (type.kind == type_kind::POINTERS) return size == sizeof(void *) && (shape == 'p' || shape == 'u');
     if (type.kind == type_kind::STRUCT || type.kind == type_kind::OBJECT) return size == type.size && shape == 's';
     if (size != type.size) return false;
-    if (size == 1) return shape != 'b';
+    if (size == 1) return (shape == 'b') == (type.shape == 'b');
     if (shape == type.shape || (is_whole(shape) && is_whole(type.shape))) return true;
     return size == 2 && type.shape == 'u' && shape == 'f';  // ggml_fp16_t is a uint16_t that holds a float
 }

@@ -21,6 +21,7 @@
 #include "engine/contexts.h"
 #include "engine/ends.h"
 #include "engine/logs.h"
+#include "engine/media.h"
 #include "engine/models.h"
 #include "engine/quantize.h"
 #include "engine/samplers.h"

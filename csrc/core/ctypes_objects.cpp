@@ -121,6 +121,8 @@ size_t items_behind(PyObject *objects, const void *memory, int depth) {
     size_t found = SIZE_MAX;
     if (metatype(objects) == array_type && memory_of(objects) == memory)
         return static_cast<size_t>(PyObject_Size(objects));
+    if (PyBytes_Check(objects) && PyBytes_AsString(objects) == memory)
+        return static_cast<size_t>(PyBytes_Size(objects));
     if (depth && PyTuple_Check(objects)) {
         for (Py_ssize_t i = 0; found == SIZE_MAX && i < PyTuple_Size(objects); ++i)
             found = items_behind(PyTuple_GetItem(objects, i), memory, depth - 1);

@@ -50,8 +50,8 @@ void for_values(PyObject *dict, Act act) {
     Py_XDECREF(values);
 }
 
-// How many items the ctypes array has that a struct's `_objects` (dicts and tuples) keep for the pointer `memory`, or
-// SIZE_MAX.
+// How many items the ctypes array has, or the bytes, that a struct's `_objects` (dicts and tuples) keep for the pointer
+// `memory`, or SIZE_MAX.
 size_t items_behind(PyObject *objects, const void *memory, int depth = 4);
 
 // A ctypes type that is asked for once and then made without Python code: `make` is an instance with zeroed memory.

@@ -63,6 +63,16 @@ class running {
     call &call_;
 };
 
+// Do something with the GIL that may or may not be held: in a function that stands in C's place, or that foreign code
+// calls.
+template <typename Act>
+void with_gil(Act act) {
+    if (!Py_IsInitialized()) return;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    act();
+    PyGILState_Release(state);
+}
+
 // Log what is being thrown, for a function that was called through its address; called inside a catch block.
 void log_thrown(const char *function);
 

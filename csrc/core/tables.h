@@ -17,6 +17,8 @@
 #include "ggml.h"
 #include "gguf.h"
 #include "llama.h"
+#include "mtmd-helper.h"
+#include "mtmd.h"
 
 namespace llamacffi {
 

@@ -2,21 +2,14 @@
 #include "engine/ends.h"
 
 #include "checks/reads.h"
+#include "core/guard.h"
 #include "engine/contexts.h"
+#include "engine/media.h"
 #include "engine/quiet_end.h"
 
 namespace llamacffi {
 
 namespace {
-
-// Without the GIL, or by foreign code that calls through a function's address and may or may not hold it.
-template <typename Act>
-void with_gil(Act act) {
-    if (!Py_IsInitialized()) return;
-    const PyGILState_STATE state = PyGILState_Ensure();
-    act();
-    PyGILState_Release(state);
-}
 
 // Foreign code has no record.
 void begin_end_without_record(const void *address, call_extras &more) {
@@ -49,6 +42,10 @@ void free_unread(const unread_object &one) {
         case kind_of_ggml_backend: return free_as(ggml_backend_free, one.address);
         case kind_of_ggml_backend_sched: return free_as(ggml_backend_sched_free, one.address);
         case kind_of_ggml_threadpool: return free_as(ggml_threadpool_free, one.address);
+        case kind_of_mtmd_context: return free_as(mtmd_free, one.address);
+        case kind_of_mtmd_input_chunks: return free_as(mtmd_input_chunks_free, one.address);
+        case kind_of_mtmd_input_chunk: return free_as(mtmd_input_chunk_free, one.address);
+        case kind_of_mtmd_helper_video: return free_as(mtmd_helper_video_free, one.address);
         default: return;
     }
 }
@@ -92,6 +89,20 @@ void free_opt_dataset(call *, ggml_opt_dataset *dataset) {
 void free_opt_context(call *c, ggml_opt_context *opt_ctx) { end(c, opt_ctx, ggml_opt_free); }
 
 void free_threadpool(call *c, ggml_threadpool *threadpool) { end(c, threadpool, ggml_threadpool_free); }
+
+void free_media_context(call *c, mtmd_context *ctx) { end(c, ctx, mtmd_free); }
+
+void free_bitmap(call *c, mtmd_bitmap *bitmap) { end(c, bitmap, end_bitmap); }
+
+void free_chunks(call *c, mtmd_input_chunks *chunks) { end(c, chunks, mtmd_input_chunks_free); }
+
+void free_chunk(call *c, mtmd_input_chunk *chunk) { end(c, chunk, mtmd_input_chunk_free); }
+
+void free_media_batch(call *c, mtmd_batch *batch) { end(c, batch, mtmd_batch_free); }
+
+void free_video(call *c, mtmd_helper_video *ctx) { end(c, ctx, mtmd_helper_video_free); }
+
+void free_gen_audio(call *c, mtmd_helper_gen_audio *ctx) { end(c, ctx, mtmd_helper_gen_audio_free); }
 
 // C pauses the one that it replaces, which is alive until then.
 void set_backend_threadpool(call *, ggml_backend *backend_cpu, ggml_threadpool *threadpool) {

@@ -15,6 +15,13 @@ void free_sched(call *c, ggml_backend_sched *sched);
 void free_opt_dataset(call *c, ggml_opt_dataset *dataset);
 void free_opt_context(call *c, ggml_opt_context *opt_ctx);
 void free_threadpool(call *c, ggml_threadpool *threadpool);
+void free_media_context(call *c, mtmd_context *ctx);
+void free_bitmap(call *c, mtmd_bitmap *bitmap);
+void free_chunks(call *c, mtmd_input_chunks *chunks);
+void free_chunk(call *c, mtmd_input_chunk *chunk);
+void free_media_batch(call *c, mtmd_batch *batch);
+void free_video(call *c, mtmd_helper_video *ctx);
+void free_gen_audio(call *c, mtmd_helper_gen_audio *ctx);
 
 // A CPU backend goes on using the pool that it is given.
 void set_backend_threadpool(call *c, ggml_backend *backend_cpu, ggml_threadpool *threadpool);

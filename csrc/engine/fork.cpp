@@ -82,6 +82,7 @@ bool register_at_fork() {
 
 void take_over() {
     llama_log_set(log_sink, nullptr);
+    mtmd_helper_log_set(media_log_sink, nullptr);  // mtmd's own as well
     catch_assertions();
     deep_stack_hooks = {[] { return static_cast<void *>(current); },
                         [](void *record) { current = static_cast<call *>(record); }, must_stop};

@@ -44,6 +44,9 @@ _STOPS = {"ggml_abort_callback": True}
 # Anonymous unions that have a name in llama-cpp-python, and the struct that each is in.
 _UNIONS = {"llama_model_kv_override_value": "llama_model_kv_override"}
 
+# Fields of type `char *` that hold bytes, whose number is another field, and no text.
+_BYTES = {"state_data"}
+
 _made: dict[str, Any] = {}
 _making = threading.RLock()
 
@@ -138,7 +141,7 @@ def _opaque(name: str, handle: Any) -> Any:
 
 @functools.cache
 def facade_type_names() -> frozenset[str]:
-    structs = [name for name in ffi.list_types()[1] if name.startswith(("llama_", "gguf_"))]
+    structs = [name for name in ffi.list_types()[1] if name.startswith(("llama_", "gguf_", "mtmd_"))]
     pointers = {name + suffix for name in [*structs, "llama_token"] for suffix in ("_p", "_p_ctypes")}
     return type_names() | pointers | _UNIONS.keys() | {"llama_log_callback"}
 
@@ -193,7 +196,7 @@ def _pointer_type(owner: str, field: str, item: Any) -> Any:
         return ctypes.c_void_p
     if item.kind == "struct" and (not _is_complete(item) or _foreign(owner, _plain(item))):
         return ctypes.c_void_p
-    if item.kind == "primitive" and item.cname == "char":
+    if item.kind == "primitive" and item.cname == "char" and field not in _BYTES:
         return ctypes.c_char_p
     return ctypes.POINTER(_field_type(owner, field, item))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from llamacffi import ctypes_types, ffi, lib
 from llamacffi import llama_cpp as llama
+from support.media import batch_of, chunks_of, image_chunk, media_of, picture, video_of, voice_of
 from support.objects import adapter_of, chain_of, pool_of
 
 MANY = 1000  # items of an array
@@ -24,6 +25,13 @@ LIVE: dict[str, Callable[[Any, Any], Any]] = {
     "llama_adapter_lora": lambda model, ctx: adapter_of(model),
     "gguf_context": lambda model, ctx: llama.gguf_init_empty(),
     "ggml_threadpool": lambda model, ctx: pool_of(1),
+    "mtmd_context": lambda model, ctx: media_of(model),
+    "mtmd_bitmap": lambda model, ctx: picture(),
+    "mtmd_input_chunks": lambda model, ctx: chunks_of(media_of(model), picture()),
+    "mtmd_input_chunk": lambda model, ctx: llama.mtmd_input_chunk_copy(image_chunk(media_of(model))),
+    "mtmd_batch": lambda model, ctx: batch_of(media_of(model)),
+    "mtmd_helper_video": lambda model, ctx: video_of(media_of(model)),
+    "mtmd_helper_gen_audio": lambda model, ctx: voice_of(ctx, media_of(model)),
 }
 
 # Live handles that C makes without any other.
@@ -41,6 +49,9 @@ NUMBERS = {"ggml_threadpool_params": {"n_threads": 1}, "ggml_opt_params": {"opt_
 POINTERS = {
     "llama_opt_params": ("param_filter", "get_opt_pars"),
     "ggml_opt_params": ("backend_sched", "get_opt_pars"),
+    "mtmd_context_params": ("media_marker",),
+    "mtmd_input_text": ("text",),
+    "mtmd_helper_gen_audio_inp": ("prompt",),
 }
 
 # The items that a parameter of this type points to.
@@ -60,6 +71,11 @@ ITEM: dict[str, Any] = {
     "struct ggml_backend_buffer_type * *": ctypes.c_void_p,
     "struct ggml_backend_device * *": ctypes.c_void_p,
     "char * *": ctypes.c_char_p,
+    "float * *": ctypes.c_void_p,
+    "_Bool *": ctypes.c_bool,
+    "unsigned char *": ctypes.c_ubyte,
+    "struct mtmd_bitmap * *": ctypes.c_void_p,
+    "struct mtmd_input_part * *": ctypes.c_void_p,
     "void * *": ctypes.c_void_p,
     "struct llama_adapter_lora * *": ctypes.c_void_p,
     "struct llama_chat_message *": llama.llama_chat_message,

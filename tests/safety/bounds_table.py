@@ -13,7 +13,7 @@ from llamacffi._native import functions
 
 TENSORS = ("ggml_tensor", "ggml_cgraph", "ggml_cplan", "ggml_backend_graph_copy", "ggml_tallocr")
 PLAN = "ggml_backend_graph_plan_t"  # what a backend has made of a graph
-CHECKED = ("llama_", "gguf_")
+CHECKED = ("llama_", "gguf_", "mtmd_")
 
 
 @dataclass(frozen=True)

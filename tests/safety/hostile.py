@@ -26,8 +26,10 @@ import psutil
 
 import llamacffi
 from llamacffi import llama_cpp as llama
-from support import gguf_files
+from llamacffi import mtmd_cpp as mtmd
+from support import gguf_files, pictures
 from support.child import be_quiet
+from support.media import decoded, media_chunk, media_of, tokenize_media
 from support.objects import TOKENS, context_of, decode, ints, load, use_adapter
 
 HANG = 20  # seconds
@@ -193,6 +195,44 @@ GGUF_KINDS: dict[str, Callable[[Path], Attempt]] = {
     "template": lambda folder: gguf_attempt(folder, "template", use_model),
     "adapter": adapter_attempt,
 }
+
+
+def file_attempt(projector: str, intact: bytes) -> Attempt:
+    """Decode a damaged image or sound, and go on with what came out of it."""
+    media = media_of(load(), projector)
+    chunks = mtmd.mtmd_input_chunks_init()
+
+    def encode(bitmap: Any) -> str:
+        if tokenize_media(media, chunks, bitmap) != 0:
+            return "not tokenized"
+        return "encoded" if mtmd.mtmd_encode_chunk(media, media_chunk(chunks)) == 0 else "not encoded"
+
+    def attempt(seed: int) -> str:
+        bitmap = decoded(media, damage.state(intact, seed))
+        try:
+            return "no bitmap" if bitmap is None else encode(bitmap)
+        finally:
+            mtmd.mtmd_bitmap_free(bitmap)
+
+    return attempt
+
+
+def media_attempt() -> Attempt:
+    """Try each kind of file in turn."""
+    attempts = {
+        "png": file_attempt("mlp", pictures.png(pictures.pixels())),
+        "jpeg": file_attempt("mlp", pictures.of_upstream("test-1.jpeg")),
+        "bmp": file_attempt("gemma3", pictures.bmp(pictures.pixels())),
+        "wav": file_attempt("ultravox", pictures.wav()),
+    }
+
+    def attempt(seed: int) -> str:
+        name = [*attempts][seed % len(attempts)]
+        return f"{name} {attempts[name](seed)}"
+
+    return attempt
+
+
 STATE_KINDS = ("state", "sequence", "session", "sequence_file")
 
 
@@ -219,8 +259,14 @@ def seeds(folder: Path, kind: str, first: int, count: int) -> Iterator[int]:
             yield seed
 
 
+def attempt_of(folder: Path, kind: str) -> Attempt:
+    if kind == "media":
+        return media_attempt()
+    return GGUF_KINDS[kind](folder) if kind in GGUF_KINDS else state_attempts(folder)[kind]
+
+
 def run(folder: Path, kind: str, first: int, count: int) -> dict[str, Any]:
-    attempt = GGUF_KINDS[kind](folder) if kind in GGUF_KINDS else state_attempts(folder)[kind]
+    attempt = attempt_of(folder, kind)
     outcomes: collections.Counter[str] = collections.Counter()
     slowest, warm = (0.0, first), 0
     for tried, seed in enumerate(seeds(folder, kind, first, count)):

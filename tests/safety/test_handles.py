@@ -30,6 +30,13 @@ FREE = {
     "llama_adapter_lora": "llama_adapter_lora_free",
     "gguf_context": "gguf_free",
     "ggml_threadpool": "ggml_threadpool_free",
+    "mtmd_context": "mtmd_free",
+    "mtmd_bitmap": "mtmd_bitmap_free",
+    "mtmd_input_chunks": "mtmd_input_chunks_free",
+    "mtmd_input_chunk": "mtmd_input_chunk_free",
+    "mtmd_batch": "mtmd_batch_free",
+    "mtmd_helper_video": "mtmd_helper_video_free",
+    "mtmd_helper_gen_audio": "mtmd_helper_gen_audio_free",
 }
 OWNER = {"llama_vocab": "llama_model", "llama_memory_i": "llama_context"}
 
@@ -39,6 +46,9 @@ NULL_IS_GOOD = {
     ("llama_set_sampler", 2),
     ("llama_opt_epoch", 2),
     ("llama_opt_epoch", 3),
+    ("mtmd_decode_use_non_causal", 1),
+    ("mtmd_helper_model_can_chat", 1),
+    ("mtmd_bitmap_init_lazy", 0),
 }
 
 # What the message says after the parameter's name.

@@ -1,4 +1,4 @@
-"""Damaged GGUF files, states and sessions neither kill the process nor hang it nor make it grow.
+"""Damaged GGUF files, states, sessions, images and sounds neither kill the process nor hang it nor make it grow.
 
 `hostile.py` takes them one after the other in one process; here that process is started and judged. The long form is
 what issue 5 asks for; the short one tries the first seeds of each kind.
@@ -20,6 +20,7 @@ from support.processes import run
 
 SHORT, SHORT_STATES = 75, 25  # files of each of the four kinds
 LONG, LONG_STATES = 5_000, 2_500
+MEDIA = 2_000  # in one process: PNG, JPEG, BMP, WAV
 MOST_GROWTH = 50  # MB
 HARNESS = Path(hostile.__file__)
 
@@ -55,6 +56,13 @@ def test_damaged_states_are_survived(kind: str, tmp_path: Path) -> None:
     report = reported(tmp_path, kind, SHORT_STATES)
     assert_survived(report, SHORT_STATES)
     assert report["outcomes"]["restored"]
+
+
+def test_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
+    report = reported(tmp_path, "media", MEDIA)
+    assert_survived(report, MEDIA)
+    reached = {f"{name} {end}" for name in ("png", "jpeg", "bmp", "wav") for end in ("encoded", "no bitmap")}
+    assert reached <= report["outcomes"].keys()
 
 
 @pytest.mark.long

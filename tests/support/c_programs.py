@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import llamacffi
+from bindgen import trim_header
 from support.checkout import LIBRARIES, ROOT, source, static_library
 from support.processes import output_of
 
@@ -19,7 +20,7 @@ DEFINES = "-DLLAMACFFI_GGML_CPU_C="  # as which file
 def build(code: str, folder: Path, *objects: Path) -> Path:
     """Compile C code in a folder, and link these objects before the libraries; return the program's path."""
     (folder / "program.c").write_text(code)
-    includes = [f"-I{source() / 'include'}", f"-I{source() / 'ggml' / 'include'}"]
+    includes = [f"-I{source() / folder}" for folder in trim_header.FOLDERS]
     output_of(os.environ.get("CC", "cc"), "-c", "-w", *includes, "program.c", "-o", "program.o", cwd=folder)
     libraries = ["-Wl,--start-group", *map(str, map(static_library, LIBRARIES)), "-Wl,--end-group"]
     _link("program.o", *map(str, objects), "-o", "program", *libraries, cwd=folder)
@@ -57,9 +58,13 @@ def _with_the_rest(folder: Path, target: str) -> Path:
 
 
 def build_shared_library(folder: Path) -> Path:
-    """Make one `libllama.so` of the static libraries, with everything that is in them; return its path."""
+    """Make one `libllama.so` of the static libraries, with everything that is in them; return its path.
+
+    It is `libmtmd.so` as well, which llama-cpp-python loads by itself.
+    """
     libraries = ["-Wl,--whole-archive", *map(str, map(static_library, LIBRARIES)), "-Wl,--no-whole-archive"]
     _link("-shared", "-Wl,--no-undefined", "-o", "libllama.so", *libraries, cwd=folder)
+    (folder / "libmtmd.so").symlink_to("libllama.so")
     return folder / "libllama.so"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 PROGRAMS = TESTS / "programs"
-LIBRARIES = ("llama", "ggml", "ggml-cpu", "ggml-rpc", "ggml-base")
+LIBRARIES = ("mtmd", "vendor-hash", "llama", "ggml", "ggml-cpu", "ggml-rpc", "ggml-base")
 
 
 def load_fetch() -> Any:

@@ -25,7 +25,7 @@ from typing import Any
 
 import llamacffi
 from llamacffi import llama_cpp as llama
-from support import objects
+from support import media, objects
 
 PROVIDED = ("model", "ctx", "vocab", "folder")
 SECONDS = 60  # for one job
@@ -86,6 +86,7 @@ def _provide() -> dict[str, Any]:
 
 def _clean_up(provided: dict[str, Any]) -> str:
     be_quiet()
+    media.free_all()
     for free, name in ((llama.llama_free, "ctx"), (llama.llama_model_free, "model")):
         with contextlib.suppress(llamacffi.LlamaError):
             free(provided[name])

@@ -30,10 +30,12 @@ class Shape:
     context: int = 4096
 
 
-def write(path: Path, shape: Shape = Shape(), seed: int = 1) -> Path:
-    """Write the model and return its path."""
+def write(path: Path, shape: Shape = Shape(), seed: int = 1, template: str = "") -> Path:
+    """Write the model, with a chat template if one is given, and return its path."""
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, shape)
+    if template:
+        writer.add_chat_template(template)
     add_vocabulary(writer)
     _add_tensors(writer, shape, np.random.default_rng(seed))
     finish(writer)

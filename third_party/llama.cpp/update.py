@@ -29,7 +29,7 @@ import fetch  # noqa: E402  (found beside this file, from any working directory)
 
 from bindgen import header_changes, policy, trim_header  # noqa: E402
 
-HEADERS = ("include/*", "ggml/include/*")
+HEADERS = ("include/*", "ggml/include/*", "tools/mtmd/*.h")
 COMMIT_DIGITS = 9  # as git shortens upstream's
 
 

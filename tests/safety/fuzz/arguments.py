@@ -11,6 +11,7 @@ import damage
 from fuzz import callbacks, memory, scalars, structs
 from fuzz.functions import Function, Parameter, is_trusted, known, lengths
 from llamacffi import ctypes_types, ffi
+from support import tiny_projector
 
 if TYPE_CHECKING:
     from fuzz.calls import Actor
@@ -157,6 +158,8 @@ def parameter_has_fields(ctype: Any) -> bool:
 
 def text(actor: Actor, name: str) -> bytes:
     """Choose a text; where the parameter, or what it is called in, speaks of files, a path."""
+    if "mmproj" in name and actor.random.random() < 0.9:
+        return bytes(actor.world.folder / f"{actor.random.choice([*tiny_projector.KINDS])}.gguf")
     if re.search("path|file|fname|dir", name):
         if "lora" in name and actor.random.random() < 0.7:
             return bytes(actor.world.folder / "adapter.gguf")

@@ -20,6 +20,7 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "size_t": (0, 1, 2**63),
     "char *": (b"made in Python", b"", None),
     "struct llama_sampler *": (None, None, 0, 8),
+    "mtmd_bitmap_lazy_callback": (-1, -2),  # another answer asks for the next one, for ever
 }
 ODD_ANSWERS = (*scalars.WRONG_TYPES, -1, 2**64)
 
@@ -64,7 +65,8 @@ def _function(actor: Actor, ctype: Any) -> Callable[..., Any]:
     own = Random(actor.random.getrandbits(32))
     depth = actor.depth + 1
     wildness = own.choice((0.0, 0.02, 0.3))
-    answers = ANSWERS.get(ctype.result.cname, (None,) if ctype.result.cname == "void" else (0,))
+    usually = ANSWERS.get(ctype.result.cname, (None,) if ctype.result.cname == "void" else (0,))
+    answers = ANSWERS.get(_names().get(ctype, ""), usually)
     usual = own.choice(answers)
     # A number for a text would be an address that the caller made up.
     odd = scalars.WRONG_TYPES if ctype.result.cname == "char *" else ODD_ANSWERS

@@ -12,7 +12,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from support import gguf_files, tiny_model
+from support import gguf_files, tiny_model, tiny_projector
 from support.tiny_model import N_VOCAB
 
 WIDTH, INNER, HEADS, CONTEXT = 32, 64, 2, 512
@@ -119,9 +119,15 @@ def write(path: Path, architecture: str) -> Path:
 
 
 def write_all(folder: Path) -> list[Path]:
-    """Write a model of each architecture, and the tiny model's vocabulary, template and adapter; return the models."""
+    """Write a model of each architecture, the tiny model's vocabulary, template and adapter, and projectors for it.
+
+    Returns:
+        The models.
+    """
     others = {kind: make for kind, make in gguf_files.KINDS.items() if kind != "model"}
     for kind, make in others.items():
         make(folder / f"{kind}.gguf")
+    for name in tiny_projector.KINDS:
+        tiny_projector.write(folder / f"{name}.gguf", name)
     written = [write(folder / f"{name}.gguf", name) for name in TENSORS]
     return [tiny_model.write(folder / "llama.gguf"), *written]

@@ -79,6 +79,8 @@ BY_NAME: tuple[tuple[str, Choose], ...] = (
     (r"n_vocab", _one_of(N_VOCAB, N_VOCAB, 0, 10)),
     (r"n_outputs_max.*|n_rs_seq|n_gpu_layers|main_gpu|n_samplers|yarn_orig_ctx|device|ibatch|idata.*", _between(0, 1)),
     ("flags", _between(0, 3)),
+    ("nx|ny", _one_of(1, 8, 36)),
+    (r"image_m.._tokens", _one_of(-1, 0, 16)),
     ("cache_size|mem_size|max_buf_size", _one_of(0, 1024, 65536)),
     ("alignment", _one_of(16, 32, 64)),
     (r"tau|eta|rope_freq_.*|yarn_.*|defrag_thold", _one_of(-1.0, 0.0, 0.1, 1.0, 5.0)),

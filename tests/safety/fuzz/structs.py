@@ -19,6 +19,7 @@ ITEMS = 300  # behind a pointer in a struct
 # Fields that say how many. Nobody can tell how much is behind a pointer in a struct, so they are never too large:
 # docs/safety.md has it among the limits.
 COUNTS = {"size": (0, 1, 10, 275), "n_rows": (0, 1, 1, 2), "n_embd": (0, 32, 32, 31), "n_samplers": (0, 1, 2)}
+COUNTS |= dict.fromkeys(("text_len", "prompt_len", "n_codes", "n_feats", "state_size"), (0, 1, 2, 10))
 
 
 def plain(ctype: Any) -> str:
