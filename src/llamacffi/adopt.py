@@ -24,7 +24,7 @@ from llamacffi._version import __version__
 GENERATOR = "Generator: llamacffi"  # by which an installed one is known
 
 # What the modules are that load a shared library in the archive's package.
-OF_LLAMACFFI = '''"""{text}
+OF_LLAMACFFI = '''"""llama.cpp's C functions, from llamacffi.
 
 Put here by `llamacffi adopt`, in the place of llama-cpp-python's module, which loads a shared library.
 """
@@ -50,9 +50,9 @@ class AdoptError(Exception):
 
 def replaced() -> dict[str, str]:
     """Return the text of each module that is not taken as it is, by its file."""
-    from llamacffi.replacement import FOREIGN, LOW_LEVEL
+    from llamacffi.replacement import FOREIGN, OWN
 
-    modules = {LOW_LEVEL: OF_LLAMACFFI.format(text="llama.cpp's C functions, from llamacffi.", module="llama_cpp")}
+    modules = {name: OF_LLAMACFFI.format(module=module) for name, module in OWN.items()}
     modules |= {name: MISSING.format(library=library) for name, library in FOREIGN.items()}
     return {f"{name.replace('.', '/')}.py": text for name, text in modules.items()}
 

@@ -1,7 +1,7 @@
 """Put this package in llama-cpp-python's place: what `import llama_cpp.llama_cpp` finds, here and in spawned processes.
 
-A finder in front of `sys.meta_path` answers for three kinds of names: the low-level module is `llamacffi.llama_cpp`;
-the package is llama-cpp-python's own where there is one, and an empty one otherwise; and the modules of that package
+A finder in front of `sys.meta_path` answers for three kinds of names: the low-level modules are this package's; the
+package is llama-cpp-python's own where there is one, and an empty one otherwise; and the modules of that package
 which load its shared libraries by themselves are refused, since a second engine in the process would be given the
 first one's handles.
 """
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 PACKAGE = "llama_cpp"
 LOW_LEVEL = "llama_cpp.llama_cpp"
 
-# Modules of llama-cpp-python that load a shared library of it, and which.
+# Modules of llama-cpp-python that load a shared library of it: those that are here, by their name in this package, and
+# the others, with what they load.
+OWN = {LOW_LEVEL: "llama_cpp", "llama_cpp._ggml": "_ggml", "llama_cpp.mtmd_cpp": "mtmd_cpp"}
 FOREIGN = {
-    "llama_cpp._ggml": "libggml",
     "llama_cpp.llama_cpp_ext": "symbols of libllama that llama.h does not have",
-    "llama_cpp.llava_cpp": "libmtmd",
-    "llama_cpp.mtmd_cpp": "libmtmd",
+    "llama_cpp.llava_cpp": "libllava",
 }
 
 
 class _Finder(MetaPathFinder):
-    """Find the low-level module here, wherever the package around it comes from."""
+    """Find the low-level modules here, wherever the package around them comes from."""
 
     def find_spec(self, name: str, _path: Sequence[str] | None, _target: object = None) -> ModuleSpec | None:
-        if name == LOW_LEVEL:
-            return ModuleSpec(name, _LowLevel(), origin=llama_cpp.__file__)
+        if name in OWN:
+            return ModuleSpec(name, _LowLevel(), origin=__package__)
         if name == PACKAGE:
             return None if _is_installed() else ModuleSpec(name, _NoPackage(), is_package=True)
         if name in FOREIGN:
@@ -51,11 +51,12 @@ class _Finder(MetaPathFinder):
 
 
 class _LowLevel(Loader):
-    """Give the module that is there; the import system then binds it to its package, as it does with what it loads."""
+    """Give a module of this package; the import system then binds it to the other, as it does with what it loads."""
 
-    def create_module(self, _spec: ModuleSpec) -> ModuleType:
-        self._own = llama_cpp.__spec__
-        return llama_cpp
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = import_module(f"{__package__}.{OWN[spec.name]}")
+        self._own = module.__spec__
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._own  # the import system has put the other name's there

@@ -38,8 +38,9 @@ def run_ours(*arguments: str | Path, **options: Any) -> Ended:
 
 
 def run_theirs(peer: Path, *arguments: str | Path, **options: Any) -> Ended:
-    """Run a program on the archive's package, which loads the `libllama.so` of a folder with ctypes."""
-    return run(sys.executable, *arguments, env=environment(package(), LLAMA_CPP_LIB_PATH=str(peer)), **options)
+    """Run a program on the archive's package, which loads the shared libraries of a folder with ctypes."""
+    libraries = {"LLAMA_CPP_LIB_PATH": str(peer), "MTMD_CPP_LIB": str(peer)}
+    return run(sys.executable, *arguments, env=environment(package(), **libraries), **options)
 
 
 def fresh_python(folder: Path) -> Path:

@@ -108,9 +108,9 @@ def test_pip_sees_the_requirement_as_met(adopted: Path) -> None:
 
 
 def test_what_loads_a_library_is_refused_with_a_sentence(adopted: Path) -> None:
-    ended = run(adopted, "-c", "import llama_cpp._ggml")
+    ended = run(adopted, "-c", "import llama_cpp.llava_cpp")
     assert ended.stderr.splitlines()[-1] == (
-        "ImportError: llama_cpp._ggml loads libggml of llama-cpp-python, "
+        "ImportError: llama_cpp.llava_cpp loads libllava of llama-cpp-python, "
         "and this one, made by `llamacffi adopt`, has none"
     )
 

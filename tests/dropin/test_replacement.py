@@ -64,7 +64,19 @@ assert "libllama" not in open("/proc/self/maps").read()
     output_of_python(code, env=installed)
 
 
-@pytest.mark.parametrize("name", ["mtmd_cpp", "llava_cpp", "_ggml", "llama_cpp_ext"])
+@pytest.mark.parametrize("name", ["mtmd_cpp", "_ggml"])
+def test_installed_its_other_low_level_modules_are_this_package_s(installed: dict[str, str], name: str) -> None:
+    code = f"""{INSTALL}
+import llama_cpp, importlib
+module = importlib.import_module("llama_cpp.{name}")
+assert module is llama_cpp.{name} is sys.modules["llamacffi.{name}"]
+assert module.__name__ == module.__spec__.name == "llamacffi.{name}"
+assert "libmtmd" not in open("/proc/self/maps").read()
+"""
+    output_of_python(code, env=installed)
+
+
+@pytest.mark.parametrize("name", ["llava_cpp", "llama_cpp_ext"])
 def test_installed_its_modules_with_a_library_of_their_own_are_refused(installed: dict[str, str], name: str) -> None:
     """Their engine would be given the handles of this one."""
     code = f"""{INSTALL}
