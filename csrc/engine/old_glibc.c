@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -73,6 +74,7 @@ OLD(pthread_key_create, FIRST);
 OLD(pthread_once, FIRST);
 OLD(pthread_setaffinity_np, OF_AFFINITY);
 OLD(pthread_setspecific, FIRST);
+OLD(pthread_sigmask, FIRST);
 
 int pthread_attr_getstack(const pthread_attr_t *attributes, void **stack, size_t *size) {
     return old_pthread_attr_getstack(attributes, stack, size);
@@ -99,6 +101,10 @@ int pthread_once(pthread_once_t *once, void (*run)(void)) { return old_pthread_o
 
 int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *cpus) {
     return old_pthread_setaffinity_np(thread, size, cpus);
+}
+
+int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before) {
+    return old_pthread_sigmask(how, signals, before);
 }
 
 // glibc 2.30. A wait on the clock that may be set, as long as the other one says at the start: where that is set
