@@ -35,6 +35,7 @@ _PRIMITIVES = {
     "int": ctypes.c_int,
     "long": ctypes.c_long,
     "size_t": ctypes.c_size_t,
+    "unsigned char": ctypes.c_ubyte,
     "unsigned int": ctypes.c_uint,
 }
 

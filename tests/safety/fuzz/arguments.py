@@ -133,6 +133,8 @@ def _array(actor: Actor, parameter: Parameter, count: int) -> Any:
         count = random.choice((0, 64, 4096, 65536))
     if parameter.kind and ctype.item.kind == "pointer":
         return (ctypes.c_void_p * count)(*[handle(actor, parameter.kind, False) for _ in range(count)])
+    if ctype.item.kind == "pointer" and ctype.item.item.kind == "struct":
+        return _pointers_to_structs(actor, structs.plain(ctype.item.item), count)
     if parameter.texts and ctype.item.kind == "pointer":
         return (ctypes.c_char_p * count)(*[text(actor, parameter.name) for _ in range(count)])
     if ctype.item.kind == "struct":
@@ -141,6 +143,12 @@ def _array(actor: Actor, parameter: Parameter, count: int) -> Any:
     if ctype.item.cname == "char":
         return ctypes.create_string_buffer(text(actor, parameter.name), max(count, 400))
     return memory.filled(ctype, parameter.name, count, random)
+
+
+def _pointers_to_structs(actor: Actor, name: str, count: int) -> Any:
+    type_ = ctypes_types.named(name)
+    made = [ctypes.pointer(structs.value(actor, name, False)) for _ in range(count)]
+    return (ctypes.POINTER(type_) * count)(*made)
 
 
 def _state(actor: Actor, name: str) -> Any:

@@ -32,6 +32,8 @@ TEXTS = (
     b"{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}",
     b"127.0.0.1:9",
     b"mmap",
+    b"the <__media__> cat",
+    b"<__media__>",
     b"%s%n%d",
     b"x" * 300,
 )
