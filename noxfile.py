@@ -165,7 +165,9 @@ def engine(session: nox.Session) -> None:
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
 OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"  # what wants neither qemu nor the tools
-THREADED_TESTS = ["tests/threads", "tests/safety/test_threads.py", "tests/safety/test_replaced.py"]  # without the GIL
+# Without the GIL: tests of threads, and what pytest-run-parallel has many threads do together.
+THREADED_TESTS = ["tests/threads", "tests/safety/test_threads.py", "tests/safety/test_replaced.py"]
+TOGETHER = ["--parallel-threads=4", "--iterations=10", "tests/threads/test_parallel.py"]
 DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
 IN_DEBIAN = ("3.14", "3.15")
 PARTS = ("dev", "venv")
@@ -196,10 +198,12 @@ def pythons(session: nox.Session) -> None:
         venv = wheels / version
         session.run(*enter, *python, "-m", "venv", str(venv), external=True)
         package = "." if is_free_threaded(version) else stable
-        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *EXTRAS["test"], package, external=True)
-        tests = [*chosen, *THREADED_TESTS] if is_free_threaded(version) else chosen
+        packages = [*EXTRAS["test"], *(["pytest-run-parallel"] if is_free_threaded(version) else [])]
+        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *packages, package, external=True)
+        runs = [[*chosen, *THREADED_TESTS], TOGETHER] if is_free_threaded(version) else [chosen]
         try:
-            session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
+            for tests in runs:
+                session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
         except nox.command.CommandFailed:
             failed.append(version)
     if failed:
