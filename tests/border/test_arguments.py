@@ -140,7 +140,9 @@ class Item:
     def numpy(self) -> np.ndarray[Any, Any]:
         return np.zeros(4, self.dtype)
 
-    def array(self) -> array.array[Any]:
+    def array(self) -> Any:
+        if self.dtype.kind == "b":
+            return memoryview(bytearray(4)).cast("?")  # the array module has no truth values
         code = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
         return array.array({**code, "f4": "f", "f8": "d"}[self.dtype.str[1:]], [0, 0, 0, 0])
 
@@ -149,6 +151,8 @@ def item_of(ctype: Any) -> Item:
     """Find the NumPy type of a C number by its size, and by what it makes of -1."""
     while ctype.kind == "array":
         ctype = ctype.item
+    if primitive_kind(ctype.cname) == "bool":
+        return Item(ctype.cname, np.dtype(np.bool_))
     if primitive_kind(ctype.cname) == "float":
         return Item(ctype.cname, np.dtype(f"f{ffi.sizeof(ctype)}"))
     return Item(ctype.cname, np.dtype(f"{'iu'[int(ffi.cast(ctype, -1)) > 0]}{ffi.sizeof(ctype)}"))
@@ -321,7 +325,7 @@ def buffers_of(item: Item) -> tuple[Taken, Refused]:
     taken += [at_buffer(item.numpy().reshape(2, 2)), at_buffer(item.numpy()[1:])]
     strided = [np.zeros(8, item.dtype)[::2], np.zeros((2, 2), item.dtype).T, item.numpy().data[::2]]
     wrong: list[object] = [
-        np.zeros(4, bool),
+        np.zeros(4, np.uint8 if item.dtype.kind == "b" else bool),
         *([np.zeros(2, item.dtype.newbyteorder("S"))] if item.dtype.itemsize > 1 else []),
     ]
     for other in other_items(item):
