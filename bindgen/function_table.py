@@ -121,7 +121,7 @@ class Tables:
             *map(true, (nullable, bounded, required)),
             f"keeping::{keeping}",
             f"access::{self._access(name, kind, rules)}",
-            true(name in rules.reenters),
+            *map(true, (name in rules.reenters, self._wraps(name, kind, rules))),
             self.values.enum(kind),
             self.values.struct(taken),
             *limit_cells(rules.limits.get(name)),
@@ -133,6 +133,11 @@ class Tables:
             return "LOOKS"
         return "READS" if kind.const else "CHANGES"
 
+    def _wraps(self, name: str, kind: Kind, rules: policy.Rules) -> bool:
+        """Only where every value is good: what has limits, or is a length, must come as it is."""
+        is_free = name in rules.reason and name not in rules.limits
+        return name in rules.wraps and is_free and memory_rules.is_integer(kind)
+
     def _function(self, node: c_ast.Decl, names: list[str], rules: policy.Rules, starts: tuple[int, ...]) -> str:
         result = self.types.kind(node.type.type)
         hint = self.header.deprecated.get(node.name)
@@ -141,7 +146,8 @@ class Tables:
         ranges = ", ".join(f"{start}, {end - start}" for start, end in zip(starting, grown, strict=True))
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
         with_attached = rules.with_attached or bool(rules.computes)
-        flags = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
+        ownership = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
+        flags = (*ownership, rules.ignores_more, rules.as_pointer)
         positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (
             type_cells(result),

@@ -21,10 +21,10 @@ from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameter
 
 FILE = pathlib.Path(__file__).with_name("policy.toml")
 
-FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached")
+FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "ignores_more", "as_pointer")
 NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
 NUMBERS = ("fails_with",)
-LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills")
+LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills", "wraps")
 TABLES = ("bounds", "limits", "strings", "takes", "check", "reason")
 KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
 # What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
@@ -49,6 +49,8 @@ class Rules:
     borrows: bool = False
     gives_back: bool = False
     with_attached: bool = False
+    ignores_more: bool = False
+    as_pointer: bool = False
     owner: str = ""
     frees: str = ""
     copies: str = ""
@@ -64,6 +66,7 @@ class Rules:
     keeps: tuple[str, ...] = ()
     replaces: tuple[str, ...] = ()
     fills: tuple[str, ...] = ()
+    wraps: tuple[str, ...] = ()
     bounds: dict[str, str | int] = dataclasses.field(default_factory=dict)
     limits: dict[str, list[str | int]] = dataclasses.field(default_factory=dict)
     strings: dict[str, str] = dataclasses.field(default_factory=dict)

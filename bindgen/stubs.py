@@ -48,7 +48,7 @@ def stub(header: trim_header.Header, rules: policy.Policy) -> str:
     functions = {node.name for node in header.functions}  # a function wins over a struct of its name
     blocks += [_structure(types, node) for node in types.structs if types.name(node) not in functions | {""}]
     blocks += [f"{name}: Any\n" for name in _callbacks(types, header)]
-    blocks += [OWN.get(node.name) or _function(types, node, functions) for node in header.functions]
+    blocks += [OWN.get(node.name) or _function(types, node, functions, rules) for node in header.functions]
     return "\n".join(blocks) + "\n"
 
 
@@ -81,10 +81,11 @@ def _field(kind: Kind) -> str:
     return "Any"
 
 
-def _function(types: Types, node: c_ast.Decl, functions: set[str]) -> str:
+def _function(types: Types, node: c_ast.Decl, functions: set[str], rules: policy.Policy) -> str:
     given = [_parameter(types, parameter, index) for index, parameter in enumerate(parameters(node))]
     result = _result(types.kind(node.type.type))
     result = "Any" if result in functions else result
+    result = "ctypes._Pointer[ctypes.c_void_p] | None" if rules.of(node.name).as_pointer else result
     text = f"{types.prototype(node)}\n\n{comment(node)}".strip()
     lines = text.replace("\\", "\\\\").replace('"""', "'''").splitlines()
     body = textwrap.indent("\n".join(['"""' + lines[0], *lines[1:], '"""']), "    ") + "\n"

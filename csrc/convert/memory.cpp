@@ -189,13 +189,23 @@ bool convert_text(call &c, const parameter_row &row, PyObject *given, char **tar
     return set_memory(c, row, target, const_cast<char *>(characters), static_cast<size_t>(length));
 }
 
+// ctypes lets C write into bytes. Those of one byte are the interpreter's own, which all code shares.
+bool writes_into_bytes(const call &c, const parameter_row &row, PyObject *given) {
+    if (PyBytes_Size(given) == 1) return refuse_buffer(c, row, given);
+    return warn(c, row, LlamaWarning, "is bytes, into which C writes: use ctypes.create_string_buffer() or bytearray");
+}
+
 bool convert_bytes(call &c, const parameter_row &row, PyObject *given, char **target) {
     const type_kind wanted = row.type.kind;
     const bool readable =
         wanted == type_kind::TEXT || (row.type.is_const && (wanted == type_kind::BYTES || row.type.size == 1));
     const bool writes_bytes =
         !row.type.is_const && row.type.size == 1 && wanted != type_kind::STRUCT && wanted != type_kind::OBJECT;
-    if (!readable) return writes_bytes ? refuse_buffer(c, row, given) : refuse_argument(c, row, given);
+    if (wanted == type_kind::CHARS) {
+        if (!writes_into_bytes(c, row, given)) return false;
+    } else if (!readable) {
+        return writes_bytes ? refuse_buffer(c, row, given) : refuse_argument(c, row, given);
+    }
     return set_memory(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)));
 }
 

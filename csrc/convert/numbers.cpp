@@ -65,15 +65,26 @@ PyObject *as_index(const call &c, const parameter_row &row, PyObject *given) {
     return number;
 }
 
+namespace {
+
+// The digits of a number, or some of them.
+std::string shown(PyObject *number) {
+    PyErr_Clear();
+    const std::string digits = take_text(PyObject_Str(number));
+    return digits.size() <= 40 ? digits : digits.substr(0, 20) + "… (" + std::to_string(digits.size()) + " digits)";
+}
+
+}  // namespace
+
 bool refuse_range(const call &c, const parameter_row &row, PyObject *number) {
-    PyErr_Clear();
-    PyObject *text = PyObject_Str(number);
-    const char *digits = text ? PyUnicode_AsUTF8AndSize(text, nullptr) : nullptr;
-    std::string shown = digits ? digits : "this number";
-    if (shown.size() > 40) shown = shown.substr(0, 20) + "… (" + std::to_string(shown.size()) + " digits)";
-    PyErr_Clear();
-    Py_XDECREF(text);
-    return refuse_value(c, row, "cannot hold " + shown);
+    return refuse_value(c, row, "cannot hold " + shown(number));
+}
+
+bool wrap_or_refuse(const call &c, const parameter_row &row, PyObject *number, unsigned long long *bits) {
+    if (!row.wraps) return refuse_range(c, row, number);
+    const std::string given = shown(number);
+    *bits = PyLong_AsUnsignedLongLongMask(number);
+    return warn(c, row, LlamaOverflowWarning, "cannot hold " + given + ", of which C takes the low bits");
 }
 
 bool convert_floating(const call &c, const parameter_row &row, PyObject *given, double *target) {
@@ -90,18 +101,14 @@ bool convert_floating(const call &c, const parameter_row &row, PyObject *given, 
     return refuse_type(c, row, given, "a number");
 }
 
-bool convert_boolean(const call &c, const parameter_row &row, PyObject *given, bool *target) {
+// Anything, by its truth: what its own __bool__ raises comes out.
+bool convert_boolean(PyObject *given, bool *target) {
     PyObject *value = metatype(given) == simple_type ? ctypes_value(given) : nullptr;
     PyObject *truth = value ? value : given;
-    const bool numeric = is_cdata(truth) ? is_cffi_integer(truth) : PyBool_Check(truth) || PyNumber_Check(truth);
-    const int answer = numeric ? PyObject_IsTrue(truth) : -1;
+    const int answer = PyObject_IsTrue(truth);
     Py_XDECREF(value);
-    if (answer >= 0) {
-        *target = answer != 0;
-        return true;
-    }
-    if (PyErr_Occurred() && !is_conversion_error()) return false;
-    return refuse_type(c, row, given, "True or False");
+    *target = answer > 0;
+    return answer >= 0;
 }
 
 bool number_by_row(const call &c, const parameter_row &row, PyObject *given) {

@@ -13,9 +13,19 @@ namespace llamacffi {
 // An integer out of anything that is one; a new reference, or nullptr with an exception.
 PyObject *as_index(const call &c, const parameter_row &row, PyObject *given);
 
+// A number that the C type cannot hold: refused, or the bits that C would keep of it, with a warning.
 bool refuse_range(const call &c, const parameter_row &row, PyObject *number);
+bool wrap_or_refuse(const call &c, const parameter_row &row, PyObject *number, unsigned long long *bits);
 bool convert_floating(const call &c, const parameter_row &row, PyObject *given, double *target);
-bool convert_boolean(const call &c, const parameter_row &row, PyObject *given, bool *target);
+bool convert_boolean(PyObject *given, bool *target);
+
+template <typename T>
+bool out_of_range(const call &c, const parameter_row &row, PyObject *number, T *target) {
+    unsigned long long bits = 0;
+    const bool wrapped = wrap_or_refuse(c, row, number, &bits);
+    *target = static_cast<T>(bits);
+    return wrapped;
+}
 
 template <typename T>
 bool integer_from_long(const call &c, const parameter_row &row, PyObject *number, T *target) {
@@ -23,13 +33,13 @@ bool integer_from_long(const call &c, const parameter_row &row, PyObject *number
         int overflow = 0;
         const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
         if (overflow || value < std::numeric_limits<T>::min() || value > std::numeric_limits<T>::max())
-            return refuse_range(c, row, number);
+            return out_of_range(c, row, number, target);
         *target = static_cast<T>(value);
         return true;
     } else {
         const unsigned long long value = PyLong_AsUnsignedLongLong(number);
-        if (value == ~0ull && PyErr_Occurred()) return refuse_range(c, row, number);
-        if (value > std::numeric_limits<T>::max()) return refuse_range(c, row, number);
+        if ((value == ~0ull && PyErr_Occurred()) || value > std::numeric_limits<T>::max())
+            return out_of_range(c, row, number, target);
         *target = static_cast<T>(value);
         return true;
     }
@@ -51,7 +61,7 @@ inline T convert_number(const call &c, const parameter_row &row, PyObject *given
         if (given == Py_True) return true;
         if (given == Py_False) return false;
         bool value = false;
-        return convert_boolean(c, row, given, &value) ? value : static_cast<T>(-1);
+        return convert_boolean(given, &value) ? value : static_cast<T>(-1);
     } else if constexpr (std::is_floating_point_v<T>) {
         double value = PyFloat_CheckExact(given) ? PyFloat_AsDouble(given) : 0;
         if (PyFloat_CheckExact(given) || convert_floating(c, row, given, &value)) return static_cast<T>(value);

@@ -37,7 +37,11 @@ inline PyObject *from_pointer(call &c, const char *result) {
             if (result) function_rows[Function].after(c, result);
         }
     }
-    if constexpr (row.kind == type_kind::TEXT || row.kind == type_kind::CHARS) {
+    if constexpr (function_rows[Function].as_pointer) {
+        static lazy_type type;
+        if (!result) return none();
+        return type.load("POINTER(c_void_p)") ? type.make(&result, sizeof result) : nullptr;
+    } else if constexpr (row.kind == type_kind::TEXT || row.kind == type_kind::CHARS) {
         return result ? PyBytes_FromString(result) : none();
     } else if constexpr (row.kind == type_kind::HANDLE || row.kind == type_kind::BYTES) {
         return result ? PyLong_FromVoidPtr(const_cast<char *>(result)) : none();

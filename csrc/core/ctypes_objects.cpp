@@ -9,17 +9,17 @@ PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type
 PyObject *empty_tuple, *buffers_name;
 Py_ssize_t memory_offset = -1;
 
-namespace {
-
-PyObject *addressof, *types_module_get;
-Py_ssize_t byref_offset = -1;  // of the address, in what `ctypes.byref` returns
-
 Py_ssize_t size_of_objects(PyTypeObject *type) {
     PyObject *size = PyObject_GetAttrString(reinterpret_cast<PyObject *>(type), "__basicsize__");
     const Py_ssize_t bytes = size ? PyLong_AsSsize_t(size) : 0;
     Py_XDECREF(size);
     return bytes;
 }
+
+namespace {
+
+PyObject *addressof, *types_module_get;
+Py_ssize_t byref_offset = -1;  // of the address, in what `ctypes.byref` returns
 
 Py_ssize_t find_word(PyObject *object, const void *word) {
     const Py_ssize_t begin = size_of_objects(&PyBaseObject_Type), end = size_of_objects(Py_TYPE(object));

@@ -37,6 +37,9 @@ bool is_ctypes(PyObject *object);
 // The ctypes type of a C type: `llamacffi.ctypes_types.named(name)`, imported on first use.
 PyObject *type_named(const char *name);
 
+// How many bytes the objects of a type have, which the stable ABI does not say.
+Py_ssize_t size_of_objects(PyTypeObject *type);
+
 // An attribute, or nullptr without an exception.
 PyObject *attribute(PyObject *object, const char *name);
 

@@ -3,7 +3,7 @@
 
 namespace llamacffi {
 
-PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError;
+PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError, *LlamaWarning, *LlamaOverflowWarning;
 
 namespace {
 
@@ -27,7 +27,12 @@ bool add_exceptions(PyObject *module) {
     LlamaValueError =
         new_exception(module, "LlamaValueError", "An argument has the right type and an impossible value.", bases);
     Py_XDECREF(bases);
-    return LlamaAssertionError && LlamaValueError;
+    LlamaWarning = new_exception(module, "LlamaWarning", "What ctypes lets pass was let pass, and is likely a mistake.",
+                                 PyExc_UserWarning);
+    if (!LlamaWarning) return false;
+    LlamaOverflowWarning = new_exception(module, "LlamaOverflowWarning",
+                                         "A number was too great or too small for its C type.", LlamaWarning);
+    return LlamaAssertionError && LlamaValueError && LlamaOverflowWarning;
 }
 
 std::string take_text(PyObject *text) {
@@ -91,6 +96,10 @@ bool refuse_type(const call &c, const parameter_row &row, PyObject *given, const
 bool refuse_value(const call &c, const parameter_row &row, const std::string &detail) {
     PyErr_Format(LlamaValueError, "%s %s", subject(c, row).c_str(), detail.c_str());
     return false;
+}
+
+bool warn(const call &c, const parameter_row &row, PyObject *category, const std::string &detail) {
+    return PyErr_WarnFormat(category, 1, "%s %s", subject(c, row).c_str(), detail.c_str()) == 0;
 }
 
 void raise_again(PyObject *exception) {

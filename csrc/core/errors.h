@@ -10,7 +10,7 @@
 
 namespace llamacffi {
 
-extern PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError;
+extern PyObject *LlamaError, *LlamaAssertionError, *LlamaValueError, *LlamaWarning, *LlamaOverflowWarning;
 
 // Thrown by the assertion hook, through the frames of llama.cpp, to the guard.
 struct assertion_failed {
@@ -49,6 +49,9 @@ bool refuse_type(const call &c, const parameter_row &row, PyObject *given, const
 
 // Raise LlamaValueError: `detail` says what is wrong with the value.
 bool refuse_value(const call &c, const parameter_row &row, const std::string &detail);
+
+// Warn of an argument that is taken as ctypes takes it; false where the warning is an exception.
+bool warn(const call &c, const parameter_row &row, PyObject *category, const std::string &detail);
 
 // Raise `exception` in the place of whatever a foreign converter raised, and keep its reason.
 bool refuse_reason(const call &c, const parameter_row &row, PyObject *exception);

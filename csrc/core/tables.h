@@ -100,6 +100,7 @@ struct parameter_row {
     keeping kept;            // after the call
     access how;              // a handle is used
     bool open;               // callbacks of the call may use it too
+    bool wraps;              // a number that its type cannot hold is taken as C would
     const enum_row *values;  // of an enum of which only some values are good; otherwise nullptr
     int8_t fields;           // of a struct that C reads: its row in struct_rows, or nowhere
     long long least, most;   // of a number
@@ -171,6 +172,8 @@ struct function_row {
     bool creates;
     bool gives_back;
     bool with_attached;  // what is attached to `computes`, or to the first parameter, is used too
+    bool ignores_more;   // arguments that it once had
+    bool as_pointer;     // the handle that it returns is a ctypes pointer
     int8_t owner;        // the parameter that the result belongs to
     int8_t frees;        // the parameter that is freed
     int8_t computes;     // the parameter whose graph runs

@@ -6,14 +6,25 @@ of the same extension, for code that works with cdata.
 
 from __future__ import annotations
 
-from llamacffi._native import LlamaAssertionError, LlamaError, LlamaValueError, ffi, last_error, lib
+from llamacffi._native import (
+    LlamaAssertionError,
+    LlamaError,
+    LlamaOverflowWarning,
+    LlamaValueError,
+    LlamaWarning,
+    ffi,
+    last_error,
+    lib,
+)
 from llamacffi._native import usable_cpus as _usable_cpus
 from llamacffi._version import __version__
 
 __all__ = [
     "LlamaAssertionError",
     "LlamaError",
+    "LlamaOverflowWarning",
     "LlamaValueError",
+    "LlamaWarning",
     "__version__",
     "build_info",
     "ffi",
@@ -86,7 +97,7 @@ def install_as_llama_cpp() -> None:
 
     Where llama-cpp-python is installed, its high-level package stays importable and runs on this engine, and its own
     shared libraries are never loaded: its modules that need them cannot be imported. Where it is not, `llama_cpp` is a
-    package that holds `llama_cpp.llama_cpp` alone. Calling it again changes nothing.
+    package with `llama_cpp.llama_cpp` and its names. Calling it again changes nothing.
 
     Raises:
         ImportError: `llama_cpp.llama_cpp` has been imported already, and with it another engine.

@@ -11,7 +11,9 @@ engines.take_best()
 from llamacffi._llama import (  # noqa: E402
     LlamaAssertionError,
     LlamaError,
+    LlamaOverflowWarning,
     LlamaValueError,
+    LlamaWarning,
     build_info,
     ffi,
     functions,
@@ -29,7 +31,9 @@ require_interpreter()
 __all__ = [
     "LlamaAssertionError",
     "LlamaError",
+    "LlamaOverflowWarning",
     "LlamaValueError",
+    "LlamaWarning",
     "build_info",
     "ffi",
     "functions",

@@ -17,10 +17,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+import weakref
 from itertools import groupby
 
 from llamacffi import old_code
-from llamacffi._native import ffi, guarded, set_field
+from llamacffi._native import ffi, guarded, lib, set_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ _PRIMITIVES = {
 # What a callback that raised answers for C, where zero is not the answer that stops it.
 _STOPS = {"ggml_abort_callback": True}
 
+# Callbacks of ggml that llama.h takes, and which llama-cpp-python therefore has.
+_LLAMA_CALLBACKS = {"ggml_backend_sched_eval_callback"}
+
 # Anonymous unions that have a name in llama-cpp-python, and the struct that each is in.
 _UNIONS = {"llama_model_kv_override_value": "llama_model_kv_override"}
 
@@ -49,6 +53,8 @@ _UNIONS = {"llama_model_kv_override_value": "llama_model_kv_override"}
 _BYTES = {"state_data"}
 
 _made: dict[str, Any] = {}
+# Attributes of structs that are no fields, by the struct's id, until it goes; ctypes' structs have no hash.
+_attributes: dict[int, tuple[dict[str, Any], weakref.ref[Any]]] = {}
 _making = threading.RLock()
 
 
@@ -182,9 +188,13 @@ def _plain(ctype: Any) -> str:
 
 def _function_field(owner: str, field: str, ctype: Any) -> Any:
     """Give a field of function type the CFUNCTYPE, which takes callbacks of our own and of others' making."""
-    typedef = _callback_typedefs().get(ctype)
-    name = typedef or f"{owner}_{field}"
-    return named(name).__base__ if typedef or name in _callback_fields() else ctypes.c_void_p
+    name = _callback_name(owner, field, ctype)
+    return named(name).__base__ if name else ctypes.c_void_p
+
+
+def _callback_name(owner: str, field: str, ctype: Any) -> str | None:
+    name = f"{owner}_{field}"
+    return _callback_typedefs().get(ctype) or (name if name in _callback_fields() else None)
 
 
 @functools.cache
@@ -204,14 +214,17 @@ def _pointer_type(owner: str, field: str, item: Any) -> Any:
 
 def _foreign(owner: str, struct: str) -> bool:
     """Tell whether code that knows llama.cpp only handles `struct` by its address: ggml's inside llama's."""
-    return struct.startswith("ggml_") and not owner.startswith("ggml_")
+    return struct.startswith("ggml_") and (owner in _LLAMA_CALLBACKS or not owner.startswith("ggml_"))
 
 
 # ---------------------------------------------------------------- structs
 
 
-class _Checked:
-    """Refuse to set a field that a struct does not have; ctypes would make an attribute of it, which C never sees."""
+class _Open:
+    """Warn where a field is set that a struct does not have: ctypes makes an attribute of it, which C never sees.
+
+    The attributes stand elsewhere, since a struct with a place for them takes longer to make.
+    """
 
     __slots__ = ()
 
@@ -219,7 +232,23 @@ class _Checked:
         try:
             set_field(self, name, value)
         except AttributeError:
-            self._refuse(name)
+            self._keep(name, value)
+
+    def _keep(self, name: str, value: object) -> None:
+        struct = type(self)
+        if not name.startswith("_"):
+            fields = [field for field in dir(struct) if not field.startswith("_")]
+            old_code.warn_of_unknown(struct.__name__, name, fields)
+        own = id(self)
+        if own not in _attributes:
+            _attributes[own] = {}, weakref.ref(self, lambda _: _attributes.pop(own, None))
+        _attributes[own][0][name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        kept = _attributes.get(id(self))
+        if kept and name in kept[0]:
+            return kept[0][name]
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}", name=name, obj=self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as every ctypes struct: one with pointers refuses. ctypes' own way needs a `__dict__`."""
@@ -227,22 +256,43 @@ class _Checked:
             return tuple(super().__reduce__())
         except AttributeError:
             structure: Any = type(self)
-            return structure.from_buffer_copy, (bytes(self),)  # type: ignore[call-overload]
+            return structure.from_buffer_copy, (bytes(self),)
 
-    def _refuse(self, name: str) -> None:
-        struct = type(self).__name__
-        if old_code.has_gone(struct, name):
-            return
-        from difflib import get_close_matches
 
-        fields = [field for field in dir(type(self)) if not field.startswith("_")]
-        near = get_close_matches(name, fields, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise AttributeError(f"{struct} has no field {name!r}{hint}", name=name, obj=self)
+class _Field:
+    """A field that code for ctypes reads, or sets, as another type than its own."""
+
+    def __init__(self, field: Any, kind: Any) -> None:
+        self._field, self._kind = field, kind
+        self.offset, self.size = field.offset, field.size
+
+    def __get__(self, struct: Any, owner: Any = None) -> Any:
+        return self if struct is None else self._read(self._field.__get__(struct))
+
+    def __set__(self, struct: Any, value: Any) -> None:
+        is_address = isinstance(value, int | ctypes.c_void_p)
+        self._field.__set__(struct, ctypes.cast(value, self._kind) if is_address else value)
+
+    def _read(self, value: Any) -> Any:
+        raise NotImplementedError
+
+
+class _VoidPointer(_Field):
+    """A pointer that is a `c_void_p` in llama-cpp-python."""
+
+    def _read(self, value: Any) -> Any:
+        return value or None
+
+
+class _Callback(_Field):
+    """A callback, whose type is the named one; what is set may be of any type with its signature."""
+
+    def _read(self, value: Any) -> Any:
+        return ctypes.cast(value, self._kind)
 
 
 def _structure(name: str, ctype: Any) -> Any:
-    bases = (*old_code.FIELDS.get(name, ()), _Checked, ctypes.Structure)
+    bases = (*old_code.FIELDS.get(name, ()), _Open, ctypes.Structure)
     namespace = {"__slots__": ("__weakref__", "_buffers"), "__module__": "llamacffi.llama_cpp"}
     make: Any = type(ctypes.Structure)
     structure = make(name, bases, namespace)
@@ -250,7 +300,20 @@ def _structure(name: str, ctype: Any) -> Any:
     fields = _fields(name, ctype)
     structure._anonymous_ = [field for field, type_ in fields if issubclass(type_, ctypes.Union)]
     structure._fields_ = fields
+    for field, info in ctype.fields:
+        if kind := _described_by(name, field, info.type):
+            describe, type_ = kind
+            setattr(structure, field, describe(getattr(structure, field), type_))
     return structure
+
+
+def _described_by(struct: str, field: str, ctype: Any) -> tuple[Any, Any] | None:
+    """Return the descriptor for a field, where ctypes' own does not do, and the type that it needs."""
+    if field in old_code.VOID_POINTERS.get(struct, ()):
+        return _VoidPointer, _field_type(struct, field, ctype)
+    if ctype.kind == "function" and (name := _callback_name(struct, field, ctype)):
+        return _Callback, named(name)
+    return None
 
 
 def _fields(name: str, ctype: Any) -> list[tuple[str, Any]]:
@@ -298,3 +361,83 @@ def _result_type(name: str, ctype: Any) -> Any:
         return None
     result = _field_type(name, "", ctype)
     return result if issubclass(result, ctypes._SimpleCData) else ctypes.c_void_p
+
+
+# ---------------------------------------------------------------- functions
+
+
+def function_attribute(function: Any, name: str) -> Any:
+    """Make what code for ctypes asks of a C function: the extension calls this for what the object has not.
+
+    Raises:
+        AttributeError: ctypes' functions have no such attribute either.
+    """
+    if name not in _ATTRIBUTES:
+        raise AttributeError(f"{function!r} has no attribute {name!r}", name=name, obj=function)
+    value = _ATTRIBUTES[name](function)
+    setattr(function, name, value)
+    return value
+
+
+def _signature_of(function: Any) -> Any:
+    return ffi.typeof(getattr(lib, function.__name__))
+
+
+def _parameter_types(function: Any) -> list[Any]:
+    return [_field_type("", "", argument) for argument in _signature_of(function).args]
+
+
+def _restype(function: Any) -> Any:
+    result = _signature_of(function).result
+    return None if result.kind == "void" else _field_type("", "", result)
+
+
+def _address(function: Any) -> Any:
+    return ctypes.c_void_p(int(ffi.cast("intptr_t", ffi.addressof(lib, function.__name__))))
+
+
+def _wrapped(function: Any) -> Any:
+    """Make a Python function with the names and the types of the parameters, as `inspect` and `typing` read them."""
+    from inspect import Parameter, Signature
+
+    def wrapped(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    names = _parameter_names(function)
+    hints = function.__annotations__
+    given = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation=hints[name]) for name in names]
+    vars(wrapped)["__signature__"] = Signature(given, return_annotation=hints["return"])
+    wrapped.__annotations__, wrapped.__doc__, wrapped.__module__ = hints, function.__doc__, function.__module__
+    wrapped.__name__ = wrapped.__qualname__ = function.__name__
+    return wrapped
+
+
+def _parameter_names(function: Any) -> list[str]:
+    return [name for name in function.__text_signature__.strip("()").split(", ") if name not in ("", "/")]
+
+
+def _annotations(function: Any) -> dict[str, Any]:
+    signature = _signature_of(function)
+    hints = dict(zip(_parameter_names(function), map(_python_type, signature.args), strict=True))
+    return {**hints, "return": None if signature.result.kind == "void" else _python_type(signature.result)}
+
+
+def _python_type(ctype: Any) -> Any:
+    """Return as what a value is handled in Python."""
+    made = _field_type("", "", ctype)
+    if made is ctypes.c_char_p:
+        return bytes
+    if not issubclass(made, ctypes._SimpleCData):
+        return made
+    value = made().value
+    return int if value is None else type(value)
+
+
+_ATTRIBUTES: dict[str, Any] = {
+    "__annotations__": _annotations,
+    "__wrapped__": _wrapped,
+    "_as_parameter_": _address,
+    "argtypes": _parameter_types,
+    "errcheck": lambda _function: None,
+    "restype": _restype,
+}

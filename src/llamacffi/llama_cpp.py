@@ -29,21 +29,39 @@ llama_token = ctypes.c_int32
 byref = ctypes.byref
 
 
+_lib_base_name = "llama"  # what llama-cpp-python calls its shared library
+
+_brought: dict[str, Any] = {}
+
+
 def __getattr__(name: str) -> Any:
-    """Bring a ctypes type, or what only old code needs, on first use."""
+    """Bring a ctypes type, or what only old code needs.
+
+    They never become globals: `vars()` of this module has the same names at any time, `dir()` and `*` all of them.
+    """
+    try:
+        return _brought[name]
+    except KeyError:
+        _brought[name] = value = _bring(name)
+        return value
+
+
+def _bring(name: str) -> Any:
     if name == "__all__":
         return sorted(_public_names())
-    if name.startswith("_") and name != "_lib":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from llamacffi import ctypes_types, old_code
 
-    value = old_code.NAMES[name] if name in old_code.NAMES else ctypes_types.facade_type(name)
-    globals()[name] = value
-    return value
+    if name in old_code.NAMES:
+        return old_code.NAMES[name]
+    if name == "_base_path":
+        return old_code.base_path()
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+    return ctypes_types.facade_type(name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_public_names() | set(globals()))
+    return sorted(_public_names() | set(globals()) | {"_base_path", "_lib"})
 
 
 def _public_names() -> set[str]:

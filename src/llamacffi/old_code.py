@@ -8,11 +8,14 @@ for.
 from __future__ import annotations
 
 import ctypes
+import sys
 
-from llamacffi._native import ffi, functions, lib
+from llamacffi._native import LlamaWarning, functions, lib
+from llamacffi.engines import EXTENSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pathlib
     from typing import Any
 
 # ---------------------------------------------------------------- fields
@@ -25,14 +28,26 @@ GONE = {
 }
 
 
-def has_gone(struct: str, field: str) -> bool:
-    """Tell whether a struct once had a field, and warn the code that sets it that this does nothing."""
-    if field not in GONE.get(struct, ()):
-        return False
+# Pointers that are a `c_void_p` in llama-cpp-python: None where they are NULL, set by whatever has an address.
+VOID_POINTERS = {
+    "llama_model_params": ("devices", "tensor_buft_overrides"),
+    "llama_sampler_seq_config": ("sampler",),
+}
+
+
+def warn_of_unknown(struct: str, field: str, known: list[str]) -> None:
+    """Warn the code that sets what is no field of a struct, and which C never sees."""
     import warnings
 
-    warnings.warn(f"{struct}.{field} is gone from llama.cpp and has no effect", DeprecationWarning, stacklevel=4)
-    return True
+    if field in GONE.get(struct, ()):
+        text, category = f"{struct}.{field} is gone from llama.cpp and has no effect", DeprecationWarning
+    else:
+        from difflib import get_close_matches
+
+        near = get_close_matches(field, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        text, category = f"{struct} has no field {field!r}, and C does not see what is set there{hint}", LlamaWarning
+    warnings.warn(text, category, stacklevel=4)
 
 
 class LoadMode:
@@ -113,7 +128,8 @@ def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float, /) -> int:
     Source: `llama_set_adapters_lora` in llama.h.
     """
     _warn("llama_set_adapter_lora", "llama_set_adapters_lora")
-    adapters = (ctypes.c_void_p * 1)(adapter)
+    pointer = ctypes.POINTER(ctypes.c_void_p)
+    adapters = (pointer * 1)(ctypes.cast(adapter, pointer))
     status: int = functions["llama_set_adapters_lora"](ctx, adapters, 1, (ctypes.c_float * 1)(scale))
     return status
 
@@ -142,37 +158,71 @@ def llama_apply_adapter_cvec(ctx: Any, data: Any, len: int, n_embd: int, il_star
 # ---------------------------------------------------------------- the library
 
 
-class _Function:
-    """A C function as code finds it in a ctypes library: called, it is the built-in; cast, it is its address.
-
-    `ctypes.cast` takes the address from `_as_parameter_`. What code sets on it (`argtypes`, `restype`) has no effect.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.__name__ = name
-        self.__call = functions[name]
-        self._as_parameter_ = ctypes.c_void_p(int(ffi.cast("intptr_t", ffi.addressof(lib, name))))
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.__call(*arguments)
-
-
 class Library:
     """What stands for the `ctypes.CDLL` that some code takes C functions from, to hand them on to other C code."""
 
-    def __getattr__(self, name: str) -> _Function:
+    _name: str
+    """The file that the functions are in."""
+
+    def __init__(self) -> None:
+        self._name = str(sys.modules[EXTENSION].__file__)
+
+    def __getattr__(self, name: str) -> Any:
         if name not in functions:
             raise AttributeError(f"llama.cpp's headers have no function {name!r}", name=name, obj=self)
-        function: _Function = self.__dict__.setdefault(name, _Function(name))  # one, whichever thread asks first
-        return function
+        return functions[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __repr__(self) -> str:
+        return f"<Library {self._name!r}>"
+
+
+LIBRARY = Library()
+
+
+def base_path() -> pathlib.Path:
+    """Return the folder of the extension."""
+    import pathlib
+
+    return pathlib.Path(LIBRARY._name).parent
+
+
+def load_shared_library(lib_base_name: str, base_path: object) -> Library:  # noqa: ARG001  (wherever that is)
+    """Return the library that is loaded already, wherever it is looked for.
+
+    Raises:
+        FileNotFoundError: another one than `llama` and `ggml` is wanted.
+    """
+    if lib_base_name not in ("llama", "ggml"):
+        raise FileNotFoundError(f"Shared library with base name '{lib_base_name}' not found: llamacffi has one engine")
+    return LIBRARY
+
+
+def ctypes_function_for_shared_library(lib: Any) -> Any:
+    """Return `ctypes_function` for a library."""
+
+    def ctypes_function(name: str, argtypes: Any, restype: Any, enabled: bool = True) -> Any:  # noqa: ARG001
+        """Return a decorator that gives the library's function; where that is not enabled, what it decorates."""
+
+        def decorator(function: Any) -> Any:
+            return getattr(lib, name) if enabled else function
+
+        return decorator
+
+    return ctypes_function
 
 
 # ---------------------------------------------------------------- names
 
 NAMES: dict[str, Any] = {
-    "_lib": Library(),
+    "_lib": LIBRARY,
+    "ctypes_function": ctypes_function_for_shared_library(LIBRARY),
+    "ctypes_function_for_shared_library": ctypes_function_for_shared_library,
     "llama_apply_adapter_cvec": llama_apply_adapter_cvec,
     "llama_kv_cache_p": int,
     "llama_kv_cache_p_ctypes": ctypes.c_void_p,
     "llama_set_adapter_lora": llama_set_adapter_lora,
+    "load_shared_library": load_shared_library,
 }

@@ -87,9 +87,10 @@ ANNOTATIONS = {
 }
 
 # `…_p` and `…_t` of a handle is a NewType over int there, and gives back the int that it is called with;
-# `…_ctypes` is what stands for the handle in a ctypes array or struct.
+# `…_ctypes` is what stands for the handle in a ctypes array or struct. An adapter is no int, but such a pointer.
 HANDLES = {
     "llama_adapter_lora_p": ctypes.c_void_p,
+    "llama_adapter_lora_p_ctypes": ctypes.POINTER(ctypes.c_void_p),
     "llama_memory_t": int,
     "llama_memory_t_ctypes": ctypes.c_void_p,
 }

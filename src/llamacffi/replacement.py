@@ -1,9 +1,9 @@
 """Put this package in llama-cpp-python's place: what `import llama_cpp.llama_cpp` finds, here and in spawned processes.
 
 A finder in front of `sys.meta_path` answers for three kinds of names: the low-level modules are this package's; the
-package is llama-cpp-python's own where there is one, and an empty one otherwise; and the modules of that package
-which load its shared libraries by themselves are refused, since a second engine in the process would be given the
-first one's handles.
+package is llama-cpp-python's own where there is one, and one with the low-level names otherwise; and the modules of
+that package which load its shared libraries by themselves are refused, since a second engine in the process would be
+given the first one's handles.
 """
 
 from __future__ import annotations
@@ -67,6 +67,24 @@ class _NoPackage(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__doc__ = "Stands for llama-cpp-python's package, which is not installed; made by llamacffi."
+        module.__file__ = llama_cpp.__file__
+        names = {name: value for name, value in vars(llama_cpp).items() if not name.startswith("_")}
+        module.__dict__.update(names, __getattr__=_bring, __dir__=lambda: dir(llama_cpp))
+
+
+def _bring(name: str) -> Any:
+    """Give the package what the low-level module brings when it is asked for, and the version of llama-cpp-python."""
+    if name == "__version__":
+        from llamacffi import adopt
+
+        return adopt.pin()["version"]
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}", name=name)
+    try:
+        return getattr(llama_cpp, name)
+    except AttributeError as error:
+        hint = "llama-cpp-python is not installed, and llamacffi has its low-level names: `llamacffi adopt` installs it"
+        raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}: {hint}", name=name) from error
 
 
 def _is_installed() -> bool:

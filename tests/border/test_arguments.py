@@ -240,10 +240,10 @@ def floating(parameter: Parameter) -> tuple[Taken, Refused]:
 
 
 def boolean(parameter: Parameter) -> tuple[Taken, Refused]:
+    """Whatever has a truth; what has none says so itself."""
     fit = [True, False, 0, 1, np.True_, np.int32(1), ctypes.c_bool(True), ctypes.c_int(0), ffi.cast("_Bool", 1)]
-    wrong = [np.array([1, 2]), ffi.new("int *")]
-    numbers = [thing for thing in NEVER_A_NUMBER if thing[0] != 1j]
-    return [(thing, None) for thing in fit], numbers + [(thing, TypeError) for thing in wrong]
+    fit += [None, [], [1], "", "1", {}, object(), 1j, ffi.new("int *")]
+    return [(thing, None) for thing in fit], []
 
 
 def characters(parameter: Parameter) -> tuple[Taken, Refused]:
@@ -268,8 +268,8 @@ def characters(parameter: Parameter) -> tuple[Taken, Refused]:
 def text_or_buffer(parameter: Parameter, taken: Taken, refused: Refused) -> tuple[Taken, Refused]:
     """What C only reads may be read-only, and may be a str."""
     if not parameter.const:
-        kept = [(b"text", LlamaValueError), (memoryview(b"text"), LlamaValueError), ("text", TypeError)]
-        return taken, refused + kept
+        kept = [(b"t", LlamaValueError), (memoryview(b"text"), LlamaValueError), ("text", TypeError)]
+        return [*taken, at_buffer(b"text")], refused + kept
     word = ctypes.c_char_p(b"text")
     start = ctypes.c_void_p.from_buffer(word).value
     taken = [*taken, (word, start), (ctypes.c_char_p(), None), ("tëxt", ANYWHERE), ("", ANYWHERE)]
@@ -484,6 +484,7 @@ def shown(given: object) -> str:
     return f"{type(given).__name__} {str(given)[:60]!r}"
 
 
+@pytest.mark.filterwarnings("ignore:.+ is bytes, into which C writes")
 @every_type
 def test_what_a_type_accepts_reaches_c_without_a_copy(parameter: Parameter) -> None:
     taken, _ = RULES[kind_of(parameter.ctype)](parameter)
@@ -528,6 +529,7 @@ def message_of(function: str, *given: object) -> str:
 
 
 def test_a_wrong_number_of_arguments_is_a_type_error_with_the_function_s_name() -> None:
-    counts = {name: len(ffi.typeof(getattr(lib, name)).args) for name in functions}
+    older = {"llama_backend_init", "llama_get_logits"}  # which once had more: tests/dropin/test_patterns.py
+    counts = {name: len(ffi.typeof(getattr(lib, name)).args) for name in functions if name not in older}
     messages = {name: message_of(name, *[None] * (count + 1)) for name, count in counts.items()}
     assert [name for name, message in messages.items() if f"{name}() takes" not in message] == []

@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from llamacffi import ctypes_types, ffi, lib, llama_cpp
+from llamacffi import LlamaWarning, ctypes_types, ffi, lib, llama_cpp, old_code
 from support.checkout import load_fetch
 from support.objects import load
 
@@ -221,20 +221,46 @@ def test_a_field_that_is_gone_warns_and_changes_nothing(struct: str, field: str)
         ("llama_model_params", "usemmap", "use_mmap"),
     ],
 )
-def test_an_unknown_field_is_refused_with_the_nearest_name(struct: str, field: str, near: str) -> None:
+def test_an_unknown_field_warns_with_the_nearest_name_and_is_kept(struct: str, field: str, near: str) -> None:
     made = getattr(llama_cpp, struct)()
-    with pytest.raises(AttributeError, match=f"{struct} has no field '{field}'; did you mean '{near}'"):
+    before = bytes(made)
+    with pytest.warns(LlamaWarning, match=f"{struct} has no field '{field}'.*; did you mean '{near}'") as warned:
         setattr(made, field, 1)
+    assert warned[0].filename == __file__
+    assert (getattr(made, field), bytes(made)) == (1, before)
 
 
-def test_an_unknown_field_that_is_near_to_nothing_is_refused_too() -> None:
-    with pytest.raises(AttributeError, match=r"no field 'zzzzzz'$"):
+def test_an_unknown_field_that_is_near_to_nothing_warns_too() -> None:
+    with pytest.warns(LlamaWarning, match=r"no field 'zzzzzz', and C does not see what is set there$"):
         llama_cpp.llama_batch().zzzzzz = 1
 
 
-def test_an_unknown_field_is_refused_by_the_constructor() -> None:
-    with pytest.raises(AttributeError, match="n_gpu_layer'"):
-        llama_cpp.llama_model_params(n_gpu_layer=1)
+def test_the_constructor_warns_of_an_unknown_field() -> None:
+    with pytest.warns(LlamaWarning, match="n_gpu_layer'"):
+        assert llama_cpp.llama_model_params(n_gpu_layer=1).n_gpu_layer == 1
+
+
+def test_a_field_that_was_never_set_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="llama_batch has no field 'tokens'"):
+        llama_cpp.llama_batch().tokens  # noqa: B018
+
+
+def test_pointers_that_are_void_in_llama_cpp_python_read_and_are_set_as_there() -> None:
+    differing = {
+        (struct, field)
+        for struct, theirs in PEER_STRUCTS.items()
+        for field, kind, *_ in theirs._fields_
+        if kind is ctypes.c_void_p and isinstance(dict(getattr(llama_cpp, struct)._fields_)[field], POINTER)
+    }
+    assert differing == {(struct, field) for struct, fields in old_code.VOID_POINTERS.items() for field in fields}
+    for struct, field in differing:
+        made, memory = getattr(llama_cpp, struct)(), ctypes.create_string_buffer(64)
+        assert getattr(made, field) is None
+        for address in (ctypes.cast(memory, ctypes.c_void_p), ctypes.addressof(memory)):
+            setattr(made, field, address)
+            assert ctypes.addressof(getattr(made, field).contents) == ctypes.addressof(memory)
+        setattr(made, field, None)
+        assert getattr(made, field) is None
 
 
 @each_struct

@@ -26,7 +26,7 @@ def installed() -> dict[str, str]:
 # ---------------------------------------------------------------- llama-cpp-python is not installed
 
 
-def test_alone_the_package_holds_the_low_level_module_and_nothing_else() -> None:
+def test_alone_the_package_has_no_high_level_modules() -> None:
     code = f"""{INSTALL}
 import llama_cpp, llama_cpp.llama_cpp, importlib.util
 assert llama_cpp.llama_cpp is sys.modules["llamacffi.llama_cpp"]

@@ -83,12 +83,14 @@ def logits_of(ctx: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def adapter_of(model: Any) -> Any:
-    """Load a LoRA adapter for the tiny model."""
-    return llama.llama_adapter_lora_init(model, os.fsencode(gguf_files.shared("adapter")))
+    """Load a LoRA adapter for the tiny model; return its address."""
+    adapter = llama.llama_adapter_lora_init(model, os.fsencode(gguf_files.shared("adapter")))
+    return ctypes.cast(adapter, ctypes.c_void_p).value
 
 
 def use_adapter(ctx: Any, adapter: Any) -> None:
-    llama.llama_set_adapters_lora(ctx, (ctypes.c_void_p * 1)(adapter), 1, (ctypes.c_float * 1)(1.0))
+    pointer = llama.llama_adapter_lora_p_ctypes
+    llama.llama_set_adapters_lora(ctx, (pointer * 1)(ctypes.cast(adapter, pointer)), 1, (ctypes.c_float * 1)(1.0))
 
 
 def batch_of_one(n_tokens: int = 8, embd: int = 0) -> Any:
