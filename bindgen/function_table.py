@@ -147,7 +147,7 @@ class Tables:
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
         with_attached = rules.with_attached or bool(rules.computes)
         ownership = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
-        flags = (*ownership, rules.ignores_more, rules.as_pointer)
+        flags = (*ownership, rules.waits, rules.ignores_more, rules.as_pointer)
         positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (
             type_cells(result),

@@ -21,7 +21,7 @@ from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameter
 
 FILE = pathlib.Path(__file__).with_name("policy.toml")
 
-FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "ignores_more", "as_pointer")
+FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "waits", "ignores_more", "as_pointer")
 NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
 NUMBERS = ("fails_with",)
 LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills", "wraps")
@@ -49,6 +49,7 @@ class Rules:
     borrows: bool = False
     gives_back: bool = False
     with_attached: bool = False
+    waits: bool = False
     ignores_more: bool = False
     as_pointer: bool = False
     owner: str = ""

@@ -11,10 +11,10 @@
 
 namespace llamacffi {
 
+// What refuses a call, or makes it wait (checks/threads.h).
 template <unsigned Function>
-inline bool before(call &c) {
+inline bool checked(call &c) {
     constexpr const function_row &function = function_rows[Function];
-#ifndef LLAMACFFI_UNCHECKED
     if constexpr (function.count > 1) {
         if (!still_alive(c)) return false;
     }
@@ -37,12 +37,22 @@ inline bool before(call &c) {
     if constexpr (frees_one_handle(function)) {
         if (!can_free(c)) return false;
     }
-#endif
-    if constexpr (frees_one_handle(function)) begin_end(c.addresses[0], function, c.more());
-#ifndef LLAMACFFI_UNCHECKED
     if constexpr (marks_handles(function)) {
         if (!enter_handles(c)) return false;
     }
+    return true;
+}
+
+template <unsigned Function>
+inline bool before(call &c) {
+    constexpr const function_row &function = function_rows[Function];
+#ifndef LLAMACFFI_UNCHECKED
+    while (!checked<Function>(c)) {
+        if (!wait_for_others(c)) return false;
+    }
+#endif
+    if constexpr (frees_one_handle(function)) begin_end(c.addresses[0], function, c.more());
+#ifndef LLAMACFFI_UNCHECKED
     if constexpr (function.taken != nowhere) take(c);
 #endif
     if constexpr (keeps_arguments(function) && !makes_owner(function)) {

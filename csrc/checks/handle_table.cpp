@@ -128,6 +128,7 @@ bool check_again(const call &c) {
         const parameter_row &row = c.parameters()[i];
         const handle *known = row.handle != no_kind ? handles.find(c.addresses[i]) : nullptr;
         if (known && known->life == life::FREED) return refuse_freed(c, row, *known);
+        if (known && known->life == life::BROKEN && c.function.frees == nowhere) return refuse_broken(c, row);
     }
     return true;
 }

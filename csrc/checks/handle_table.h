@@ -27,6 +27,10 @@ struct handle {
     uint32_t readers;              // how many living objects read this one
     uint16_t depth;                // how many calls are inside
     uint16_t reading, changing;    // how many of them read, and change
+    uint16_t brief;                // how many of those end soon (`waits` in the policy)
+    uint16_t waiting;              // how many calls wait until others have left
+    unsigned long thread;          // the last one that came in, but for those
+    const function_row *inside;    // and by which call
     uint8_t kind;
     llamacffi::life life;
     bool foreign;  // a sampler that the caller built: C must not free it

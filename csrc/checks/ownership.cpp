@@ -41,7 +41,7 @@ const handle *busy_with_adapter(const void *adapter) {
 }
 
 // Whether what goes with the freed object, or is it, may go now.
-bool can_die(const call &c, const parameter_row &row, const handle &one) {
+bool can_die(call &c, const parameter_row &row, const handle &one) {
     if (is_attached(one.address))
         return refuse_value(c, row, "is attached to a context, which must let go of it or be freed first");
     if (one.foreign)
@@ -64,7 +64,7 @@ bool is_above(const void *above, const void *below) {
 
 }  // namespace
 
-bool can_free(const call &c) {
+bool can_free(call &c) {
     const parameter_row &row = c.parameters()[0];
     handle *one = handles.find(c.addresses[0]);
     if (!one || !c.addresses[0]) return true;

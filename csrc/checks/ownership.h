@@ -18,7 +18,7 @@ constexpr bool frees_one_handle(const function_row &function) {
 
 // Whether the one argument of a freeing function may be freed now. It is then marked before C is entered, so that no
 // other thread can use it from here on.
-bool can_free(const call &c);
+bool can_free(call &c);
 
 // From here on one argument belongs to another: a sampler to its chain.
 bool can_take(const call &c);

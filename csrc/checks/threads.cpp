@@ -1,10 +1,16 @@
 // See threads.h.
 #include "checks/threads.h"
 
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <string>
+
 #include "checks/batches.h"
 #include "checks/handle_table.h"
 #include "checks/ownership.h"
 #include "checks/places.h"
+#include "core/ctypes_objects.h"
 #include "core/errors.h"
 
 namespace llamacffi {
@@ -13,11 +19,12 @@ namespace {
 
 // How often the calls of this thread are inside of an object, and whether that bars their callbacks from it.
 struct own_uses {
-    unsigned reading = 0, changing = 0;
+    unsigned reading = 0, changing = 0, brief = 0;
     bool inside = false, bars_readers = false, bars_changers = false;
 
-    void add(const entered &one, bool outer) {
+    void add(const entered &one, const function_row &by, bool outer) {
         inside |= outer;
+        brief += by.waits && one.how != access::LOOKS;
         reading += one.how == access::READS;
         changing += one.how == access::CHANGES;
         if (!outer || one.open) return;
@@ -27,11 +34,11 @@ struct own_uses {
 
     void add(const call &c, const void *address, bool outer) {
         for (unsigned i = 0; i < c.n_inside; ++i) {
-            if (c.inside[i].address == address) add(c.inside[i], outer);
+            if (c.inside[i].address == address) add(c.inside[i], c.function, outer);
         }
         if (!c.extras) return;
         for (const entered &one : c.extras->inside) {
-            if (one.address == address) add(one, outer);
+            if (one.address == address) add(one, c.function, outer);
         }
     }
 };
@@ -65,6 +72,12 @@ void mark(call &c, handle &one, access how, bool open) {
     ++one.depth;
     one.reading += how == access::READS;
     one.changing += how == access::CHANGES;
+    if (how != access::LOOKS && c.function.waits) {
+        ++one.brief;
+    } else if (how != access::LOOKS) {
+        one.thread = PyThread_get_thread_ident();
+        one.inside = &c.function;
+    }
     const entered inside{one.address, how, open};
     if (c.n_inside < max_parameters)
         c.inside[c.n_inside++] = inside;
@@ -72,10 +85,11 @@ void mark(call &c, handle &one, access how, bool open) {
         c.more().inside.push_back(inside);
 }
 
-void unmark(const entered &inside) {
+void unmark(const entered &inside, const function_row &by) {
     handle *one = handles.find(inside.address);
     if (!one || !one->depth) return;
     --one->depth;
+    if (inside.how != access::LOOKS && by.waits && one->brief) --one->brief;
     if (inside.how == access::READS && one->reading) --one->reading;
     if (inside.how == access::CHANGES && one->changing) --one->changing;
 }
@@ -110,19 +124,85 @@ bool for_used(const call &c, Act act) {
     return true;
 }
 
-}  // namespace
+// The name by which `threading` knows a thread.
+std::string thread_name(unsigned long ident) {
+    std::string name = "that Python did not start";
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *all = threading ? PyObject_CallMethod(threading, "enumerate", nullptr) : nullptr;
+    for (Py_ssize_t i = 0; all && i < PyList_Size(all); ++i) {
+        PyObject *own = attribute(PyList_GetItem(all, i), "ident");
+        if (own && PyLong_AsUnsignedLong(own) == ident)
+            name = "'" + take_text(PyObject_GetAttrString(PyList_GetItem(all, i), "name")) + "'";
+        Py_XDECREF(own);
+    }
+    Py_XDECREF(all);
+    Py_XDECREF(threading);
+    PyErr_Clear();
+    return name;
+}
 
-bool refuse_busy(const call &c, const parameter_row &row, const handle &busy) {
-    const bool argument = busy.kind == row.handle;
-    PyErr_Format(LlamaError, "%s %s%s is in use by %s", subject(c, row).c_str(), argument ? "" : "uses a ",
-                 argument ? "" : (std::string(handle_kinds[busy.kind].name) + " that").c_str(),
-                 uses_of_this_thread(c, busy.address).inside ? "the call that runs this callback" : "another thread");
+// Python is asked last: the table may be another one afterwards.
+std::string user_of(const handle &busy) {
+    const function_row *inside = busy.inside;
+    return inside ? ", " + thread_name(busy.thread) + ", in " + inside->name + "()" : "";
+}
+
+// Whether all that are in the way only read, and soon end.
+bool will_soon_be_left(const call &c, const handle &busy, const own_uses &own) {
+    const unsigned others = busy.reading + busy.changing - own.reading - own.changing;
+    const unsigned all = c.function.frees == nowhere ? others : busy.depth;
+    return !own.inside && all && all == busy.brief - own.brief;
+}
+
+enum class patience { WAITS, RAISES, UNKNOWN };
+
+patience chosen() {
+    const char *given = std::getenv("LLAMACFFI_BUSY");
+    if (!given || !*given || std::string(given) == "wait") return patience::WAITS;
+    if (std::string(given) == "raise") return patience::RAISES;
+    PyErr_Format(LlamaValueError, "LLAMACFFI_BUSY should be wait or raise, not %s", given);
+    return patience::UNKNOWN;
+}
+
+bool note_wait(call &c, const handle &busy) {
+    c.awaits = busy.address;
     return false;
 }
 
+}  // namespace
+
+bool refuse_busy(call &c, const parameter_row &row, const handle &busy) {
+    const own_uses own = uses_of_this_thread(c, busy.address);
+    if (will_soon_be_left(c, busy, own)) return note_wait(c, busy);
+    if (c.function.waits && !current) {
+        const patience now = chosen();
+        if (now != patience::RAISES) return now == patience::WAITS && note_wait(c, busy);
+    }
+    const std::string kind = handle_kinds[busy.kind].name;
+    const std::string used = busy.kind == row.handle ? "" : " uses a " + kind + " that";
+    const std::string user = own.inside ? "the call that runs this callback" : "another thread" + user_of(busy);
+    PyErr_Format(LlamaError, "%s%s is in use by %s", subject(c, row).c_str(), used.c_str(), user.c_str());
+    return false;
+}
+
+namespace {
+
+// A thread that calls again and again would never let those in that wait: it waits until they have been inside.
+bool lets_others_in(const call &c, const handle &one, access how) {
+    return one.waiting && how != access::LOOKS && !c.has_waited && !current;
+}
+
+// Whether the call may use the object now.
+bool may_enter(call &c, const parameter_row &row, const handle &one, access how) {
+    if (meets_another(c, one, how)) return refuse_busy(c, row, one);
+    return !lets_others_in(c, one, how) || note_wait(c, one);
+}
+
+}  // namespace
+
 bool enter_handles(call &c) {
     const bool entered = for_used(c, [&](const parameter_row &row, handle &one, access how, bool open) {
-        if (meets_another(c, one, how)) return refuse_busy(c, row, one);
+        if (!may_enter(c, row, one, how)) return false;
         mark(c, one, how, open);
         return true;
     });
@@ -130,23 +210,81 @@ bool enter_handles(call &c) {
     return entered;
 }
 
-bool ask_handles(const call &c) {
-    return for_used(c, [&](const parameter_row &row, handle &one, access how, bool) {
-        return !meets_another(c, one, how) || refuse_busy(c, row, one);
-    });
+bool ask_handles(call &c) {
+    return for_used(
+        c, [&](const parameter_row &row, handle &one, access how, bool) { return may_enter(c, row, one, how); });
+}
+
+// ---------------------------------------------------------------- waiting
+
+std::mutex waiting_mutex;  // of `departures`; only who waits does so without the GIL
+
+namespace {
+
+constexpr auto between_looks = std::chrono::milliseconds(50);
+
+unsigned waiting = 0;  // calls, with the border's lock
+uint64_t departures = 0;
+// Never destroyed: a daemon thread may wait when the process ends, or when it forks.
+std::condition_variable *left = new std::condition_variable;
+
+void tell_waiting() {
+    if (!waiting) return;
+    const std::lock_guard<std::mutex> lock(waiting_mutex);
+    ++departures;
+    left->notify_all();
+}
+
+void count_waiting(const void *address, int change) {
+    waiting += static_cast<unsigned>(change);
+    handle *one = handles.find(address);
+    if (one && (change > 0 || one->waiting)) one->waiting = static_cast<uint16_t>(one->waiting + change);
+}
+
+// Until somebody leaves something, or it is time to look for Ctrl-C.
+void wait_without_gil(call &c, uint64_t seen) {
+    c.lock.leave();
+    PyThreadState *state = PyEval_SaveThread();
+    {
+        std::unique_lock<std::mutex> lock(waiting_mutex);
+        left->wait_for(lock, between_looks, [&] { return departures != seen; });
+    }
+    c.abandoned = true;  // at the interpreter's end the thread stops in the next line
+    PyEval_RestoreThread(state);
+    c.lock.enter();
+    c.abandoned = false;
+}
+
+}  // namespace
+
+bool wait_for_others(call &c) {
+    const void *address = c.awaits;
+    if (!address) return false;
+    c.awaits = nullptr;
+    c.has_waited = true;
+    if (c.extras) c.extras->batch = nullptr;  // is found again
+    count_waiting(address, 1);
+    wait_without_gil(c, departures);
+    count_waiting(address, -1);
+    if (PyErr_CheckSignals() < 0) return tell_waiting(), false;
+    return check_again(c);
 }
 
 void leave_marked(call &c) {
-    while (c.n_inside) unmark(c.inside[--c.n_inside]);
-    if (!c.extras) return;
-    for (const entered &one : c.extras->inside) unmark(one);
-    c.extras->inside.clear();
-    leave_batch(c);
+    while (c.n_inside) unmark(c.inside[--c.n_inside], c.function);
+    if (c.extras) {
+        for (const entered &one : c.extras->inside) unmark(one, c.function);
+        c.extras->inside.clear();
+        leave_batch(c);
+    }
+    tell_waiting();
 }
 
 void forget_users() {
-    handles.for_each([](handle &one) { one.depth = one.reading = one.changing = 0; });
+    handles.for_each([](handle &one) { one.depth = one.reading = one.changing = one.brief = one.waiting = 0; });
     forget_readers_of_batches();
+    waiting = 0;
+    left = new std::condition_variable;
 }
 
 }  // namespace llamacffi

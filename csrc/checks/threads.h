@@ -1,10 +1,17 @@
 // Who is inside of what: one thread at a time changes an object, and nobody frees what a running call uses. Read and
 // written with the border's lock held.
 //
+// Calls that only read, and soon end (`waits` in the policy), are waited for, and wait themselves; who waits is inside
+// of nothing by this call, and begins with its checks again, so that whatever changed meanwhile is seen. Out of a
+// callback such a call waits for its own kind only: two that are inside of what the other one waits for would wait
+// forever.
+//
 // Each parameter that is a handle says how the call uses it (`access` in core/tables.h, `looks` in the policy). Who
 // looks is never refused; who reads is refused while another changes, who changes while anybody reads or changes. The
 // calls of one thread are told apart too: a callback is refused what would change under the call that runs it.
 #pragma once
+
+#include <mutex>
 
 #include "core/call.h"
 
@@ -12,7 +19,11 @@ namespace llamacffi {
 
 struct handle;
 
-bool refuse_busy(const call &c, const parameter_row &row, const handle &busy);
+// Raise LlamaError, or note that this call has to wait. Returns false.
+bool refuse_busy(call &c, const parameter_row &row, const handle &busy);
+
+// After a check that returned false: wait, if that is what it wants. False with an exception.
+bool wait_for_others(call &c);
 
 // Calls that release the GIL mark their handles.
 constexpr bool marks_handles(const function_row &function) {
@@ -35,7 +46,7 @@ constexpr bool asks_handles(const function_row &function) {
 // Mark what this call uses as in use, or refuse where it would meet another.
 bool enter_handles(call &c);
 
-bool ask_handles(const call &c);
+bool ask_handles(call &c);
 
 void leave_marked(call &c);
 
@@ -43,7 +54,9 @@ inline void leave_handles(call &c) {
     if (c.n_inside) leave_marked(c);
 }
 
-// In a child of fork() the threads that were inside are gone.
+// In a child of fork() the threads that were inside, or waited, are gone.
 void forget_users();
+
+extern std::mutex waiting_mutex;
 
 }  // namespace llamacffi

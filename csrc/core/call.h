@@ -62,9 +62,11 @@ struct call {
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
     std::unique_ptr<call_extras> extras;
-    border_lock lock;             // left while the GIL is released
-    const void *owner = nullptr;  // the handle that keeps what this call hands to C
-    bool abandoned = false;       // the interpreter ended while C ran: touch no Python object
+    border_lock lock;              // left while the GIL is released
+    const void *owner = nullptr;   // the handle that keeps what this call hands to C
+    const void *awaits = nullptr;  // the handle whose users have to leave first
+    bool has_waited = false;
+    bool abandoned = false;  // the interpreter ended while C ran: touch no Python object
     unsigned n_views = 0;
     unsigned n_blocks = 0;
     void *blocks[max_parameters];

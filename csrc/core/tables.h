@@ -172,6 +172,7 @@ struct function_row {
     bool creates;
     bool gives_back;
     bool with_attached;  // what is attached to `computes`, or to the first parameter, is used too
+    bool waits;          // it only reads, and ends soon: it waits for others, and others wait for it
     bool ignores_more;   // arguments that it once had
     bool as_pointer;     // the handle that it returns is a ctypes pointer
     int8_t owner;        // the parameter that the result belongs to

@@ -25,7 +25,7 @@ namespace {
 
 // No other thread may hold one of these while the process is copied: it would not exist in the child to unlock it. They
 // are taken in this order, which docs/architecture.md tells.
-std::mutex *const all_mutexes[] = {&abort_mutex, &states_mutex, &callbacks_mutex};
+std::mutex *const all_mutexes[] = {&abort_mutex, &states_mutex, &callbacks_mutex, &waiting_mutex};
 
 void lock_all() {
     for (std::mutex *one : all_mutexes) one->lock();

@@ -154,6 +154,13 @@ def test_a_daemon_thread_that_decodes(turn: int, ctx: Any) -> None:
 
 @three_times
 @returns(None)
+def test_a_daemon_thread_that_waits_for_one_that_decodes(turn: int, ctx: Any) -> None:
+    keep_at_it(lambda: decode_again(ctx))
+    keep_at_it(lambda: llama.llama_perf_context(ctx))
+
+
+@three_times
+@returns(None)
 def test_daemon_threads_that_decode_in_contexts_of_one_model(turn: int, model: Any) -> None:
     for _ in range(3):
         context = context_of(model)

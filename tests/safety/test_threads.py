@@ -1,14 +1,17 @@
-"""Threads: one context serves one at a time, and says so; contexts of one model run side by side.
+"""Threads: one context serves one at a time, and says so or lets wait; contexts of one model run side by side.
 
 What overlaps is told by events, not by the clock; how much faster two threads are is measured by benchmarks/checks.py.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import byref
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from llamacffi import LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
-from support.cells import returns
+from support.cells import alone, raises, returns
 from support.objects import abort_with, busy, candidates, chain_of, context_of, decode, load, user_sampler
 
 
@@ -32,9 +35,7 @@ def together(*functions: Callable[[], object]) -> None:
 REFUSED: dict[str, Callable[[Any, Any], object]] = {
     "a second decode": lambda ctx, memory: decode(ctx),
     "freeing the context": lambda ctx, memory: llama.llama_free(ctx),
-    "reading logits": lambda ctx, memory: llama.llama_get_logits_ith(ctx, -1),
     "clearing its memory": lambda ctx, memory: llama.llama_memory_clear(memory, True),
-    "saving its state": lambda ctx, memory: llama.llama_state_get_data(ctx, bytearray(10_000), 10_000),
     "changing its threads": lambda ctx, memory: llama.llama_set_n_threads(ctx, 1, 1),
     "sampling from it": lambda ctx, memory: llama.llama_sampler_sample(llama.llama_sampler_init_greedy(), ctx, -1),
 }
@@ -47,6 +48,225 @@ def test_a_second_thread_in_a_context_gets_an_error_at_once(call: str, ctx: Any)
     with busy(ctx) as decoded, pytest.raises(LlamaError, match=r"^llama_\w+\(\): .+ is in use by another thread"):
         REFUSED[call](ctx, memory)
     return decoded, llama.llama_free(ctx)
+
+
+# ---------------------------------------------------------------- calls that read, and soon end
+
+READS: dict[str, Callable[[Any], object]] = {
+    "times": llama.llama_perf_context,
+    "the last position": lambda ctx: llama.llama_memory_seq_pos_max(llama.llama_get_memory(ctx), 0),
+    "the state's size": llama.llama_state_get_size,
+    "the state": lambda ctx: llama.llama_state_get_data(ctx, bytearray(100_000), 100_000),
+    "logits": lambda ctx: llama.llama_get_logits_ith(ctx, -1),
+    "embeddings": llama.llama_get_embeddings,
+}
+
+
+class Reader:
+    """A thread that reads; `seen` is what it got, and whether `allowed` was set then."""
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        self.allowed = threading.Event()
+        self.seen: list[object] = []
+        begun = threading.Event()
+
+        def work() -> None:
+            begun.set()
+            try:
+                self.seen.append((type(read()).__name__, self.allowed.is_set()))
+            except LlamaError as error:
+                self.seen.append(str(error))
+
+        self.thread = threading.Thread(target=work, name="reader")
+        self.thread.start()
+        assert begun.wait(20)
+
+    def end(self) -> list[object]:
+        self.thread.join(20)
+        return self.seen
+
+
+@pytest.mark.parametrize("what", READS)
+@returns(([0], True))
+def test_who_reads_waits_for_a_decode(what: str, ctx: Any) -> object:
+    decode(ctx)
+    expected = type(READS[what](ctx)).__name__
+    with busy(ctx) as decoded:
+        reader = Reader(lambda: READS[what](ctx))
+        reader.allowed.set()
+    return decoded, reader.end() == [(expected, True)]
+
+
+@contextlib.contextmanager
+def reading(ctx: Any) -> Iterator[threading.Event]:
+    """Have another thread inside of a call that only reads, held by the log callback, until the event is set."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def log(level: int, text: bytes, data: object) -> None:
+        if threading.current_thread().name == "reading":
+            entered.set()
+            go_on.wait(20)
+
+    callback = llama.llama_log_callback(log)
+    llama.llama_log_set(callback, None)
+    thread = threading.Thread(target=lambda: llama.llama_get_logits_ith(ctx, 99), name="reading")
+    thread.start()
+    assert entered.wait(20)
+    try:
+        yield go_on
+    finally:
+        go_on.set()
+        thread.join(20)
+
+
+WAITING: dict[str, Callable[[Any], object]] = {
+    "a decode": decode,
+    "clearing the memory": lambda ctx: llama.llama_memory_clear(llama.llama_get_memory(ctx), True),
+    "another read": llama.llama_state_get_size,
+    "freeing": llama.llama_free,
+}
+
+
+@pytest.mark.parametrize("what", WAITING)
+@returns(True)
+def test_whatever_meets_one_that_reads_waits_for_it(what: str, model: Any) -> object:
+    """Also a decode: it is never the one that fails."""
+    ctx = context_of(model)
+    with reading(ctx) as go_on:
+        waiting = Reader(lambda: WAITING[what](ctx))
+        waiting.allowed.set()
+        go_on.set()
+    return waiting.end() in ([("int", True)], [("NoneType", True)])
+
+
+@returns(([0] * 50, True))
+def test_decodes_one_after_the_other_let_a_reader_in(ctx: Any) -> object:
+    """The thread that decodes gives up the GIL inside of decodes alone."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    decode(ctx)
+    seen: list[int] = []
+    results: list[int] = []
+
+    def read() -> None:
+        for _ in range(3):
+            llama.llama_perf_context(ctx)
+            seen.append(len(results))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(50):
+        llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
+        results.append(decode(ctx))
+    thread.join(20)
+    sys.setswitchinterval(usual)
+    return results, len(seen) == 3 and seen[-1] < 50
+
+
+FREED = "llama_perf_context(): ctx (const struct llama_context *) is a llama_context that llama_free() has freed"
+
+
+@returns(([0], [FREED]))
+def test_who_waits_for_a_context_that_is_freed_then_is_told(model: Any) -> object:
+    ctx = context_of(model)
+    decoded: list[int] = []
+    entered, go_on, usual = threading.Event(), threading.Event(), sys.getswitchinterval()
+
+    def wait(data: object) -> bool:
+        entered.set()
+        return not go_on.wait(20)
+
+    def work() -> None:
+        decoded.append(decode(ctx))
+        llama.llama_free(ctx)
+
+    abort_with(ctx, wait)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(20)
+    reader = Reader(lambda: llama.llama_perf_context(ctx))
+    sys.setswitchinterval(1000)  # nobody comes between the decode and the end
+    go_on.set()
+    thread.join(20)
+    sys.setswitchinterval(usual)
+    return decoded, reader.end()
+
+
+@alone
+@raises(
+    LlamaError,
+    r"llama_perf_context\(\): ctx \(const struct llama_context \*\) is in use by another thread, 'the decoder', in "
+    r"llama_decode\(\)$",
+)
+def test_the_setting_makes_who_reads_raise_at_once(ctx: Any) -> None:
+    os.environ["LLAMACFFI_BUSY"] = "raise"
+    with busy(ctx, name="the decoder"):
+        llama.llama_perf_context(ctx)
+
+
+@alone
+@raises(LlamaValueError, "LLAMACFFI_BUSY should be wait or raise, not never")
+def test_a_setting_that_there_is_not_is_told(ctx: Any) -> None:
+    os.environ["LLAMACFFI_BUSY"] = "never"
+    with busy(ctx):
+        llama.llama_perf_context(ctx)
+
+
+@alone
+@returns([0])
+def test_the_setting_does_not_make_a_decode_raise(ctx: Any) -> object:
+    os.environ["LLAMACFFI_BUSY"] = "raise"
+    results: list[int] = []
+    with reading(ctx) as go_on:
+        thread = threading.Thread(target=lambda: results.append(decode(ctx)))
+        thread.start()
+        go_on.set()
+    thread.join(20)
+    return results
+
+
+@alone
+@returns(([0], True))
+def test_ctrl_c_ends_the_wait(ctx: Any) -> object:
+    with busy(ctx) as decoded:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            llama.llama_perf_context(ctx)
+        before = list(decoded)
+    return decoded, before == []
+
+
+@returns(([0], [0]))
+def test_a_callback_waits_for_no_other_decode(model: Any, ctx: Any) -> object:
+    """Two decodes whose callbacks wait for each other would wait forever: it is refused, as any call was before."""
+    other = context_of(model)
+    seen: list[str] = []
+
+    def read(data: object) -> bool:
+        try:
+            llama.llama_perf_context(ctx)
+        except LlamaError as error:
+            seen.append(str(error))
+        return False
+
+    with busy(ctx) as decoded:
+        abort_with(other, read)
+        result = decode(other)
+    assert "in use by another thread" in seen[0]
+    return decoded, [result]
+
+
+@returns(([0, 0], [0]))
+def test_the_abort_callback_is_set_and_cleared_during_a_decode(ctx: Any) -> object:
+    results: list[int] = []
+    with busy(ctx) as decoded:
+        for callback in (llama.ggml_abort_callback(lambda data: False), llama.ggml_abort_callback(0), None):
+            llama.llama_set_abort_callback(ctx, callback, None)
+    results = [*decoded, decode(ctx)]
+    return results, decoded
+
+
+# ---------------------------------------------------------------- contexts of one model
 
 
 @returns((256, [0], None))

@@ -51,7 +51,7 @@ def load_and_decode(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def busy(ctx: Any, batch: Any = None) -> Iterator[list[int]]:
+def busy(ctx: Any, batch: Any = None, name: str | None = None) -> Iterator[list[int]]:
     """Have another thread inside of a decode of this context until the block ends; the list gets its result then.
 
     It decodes one token, or the batch.
@@ -66,7 +66,7 @@ def busy(ctx: Any, batch: Any = None) -> Iterator[list[int]]:
 
     abort_with(ctx, wait)
     enter = (lambda: llama.llama_decode(ctx, batch)) if batch is not None else (lambda: decode(ctx))
-    thread = threading.Thread(target=lambda: results.append(enter()))
+    thread = threading.Thread(target=lambda: results.append(enter()), name=name)
     thread.start()
     assert entered.wait(20)
     try:
