@@ -1,4 +1,5 @@
-// llama.cpp's functions as Python has them: called as fast as built-in functions, with attributes as ctypes' have them.
+// llama.cpp's functions with attributes, as ctypes' have them, for code that is made for ctypes. CPython calls built-in
+// functions, which can have none, by a shorter way: so these are only there where llamacffi stands for llama_cpp.
 //
 // What is set on one (`argtypes`, `restype`, anything) is kept, and has no effect on its calls. What was not set and
 // code for ctypes asks for, `llamacffi.ctypes_types.function_attribute` makes.

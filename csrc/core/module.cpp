@@ -1,8 +1,8 @@
 // The extension: the wrappers that cffi generated, and the built-in functions that lead to them.
 //
 // A wrapper is entered through `enter<…>`, which makes the call record. cffi's own `lib` gets such entries by a
-// copy of its table of globals; `functions` holds the same ones as objects with attributes, which the facade re-exports
-// (core/function_objects.h).
+// copy of its table of globals; `functions` holds the same ones with the faster calling convention, under which
+// the facade re-exports them. Where that stands for llama-cpp-python's module, it has them as objects with attributes.
 #include "_llama.cpp"
 
 #undef _cffi_init  // cffi's own again
@@ -54,44 +54,59 @@ static PyObject *one_argument(PyObject *, PyObject *argument) {
 }
 
 template <unsigned Function, wrapper Wrapped>
-static PyObject *array_of_arguments(PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
     return enter<Function, Wrapped>(arguments, count, reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments)));
 }
 
 template <unsigned Function, wrapper Wrapped>
-static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, size_t count, PyObject *names) {
-    constexpr const function_row &function = function_rows[Function];
-    if (names && PyTuple_Size(names)) return refuse_keywords(function);
-    if constexpr (function.count > 1) return array_of_arguments<Function, Wrapped>(arguments, positional(count));
-    return enter<Function, Wrapped>(arguments, positional(count), positional(count) ? *arguments : nullptr);
-}
-
-template <unsigned Function, wrapper Wrapped>
-static PyObject *tuple_arguments(PyObject *, PyObject *tuple) {
+static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
     PyObject *arguments[max_parameters];
     const Py_ssize_t count = PyTuple_Size(tuple);
     for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
-    return array_of_arguments<Function, Wrapped>(arguments, count);
+    return fast_arguments<Function, Wrapped>(self, arguments, count);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyObject *arguments_of_object(PyObject *, PyObject *const *arguments, size_t flagged, PyObject *names) {
+    constexpr const function_row &function = function_rows[Function];
+    const Py_ssize_t count = positional(flagged);
+    if (names && PyTuple_Size(names)) return refuse_keywords(function);
+    if (count != function.count && refuse_count(function, count)) return nullptr;
+    if constexpr (function.count == 0) return without_arguments<Function, Wrapped>(nullptr, nullptr);
+    if constexpr (function.count == 1) return one_argument<Function, Wrapped>(nullptr, *arguments);
+    return fast_arguments<Function, Wrapped>(nullptr, arguments, function.count);
+}
+
+template <unsigned Function, wrapper Wrapped>
+static PyMethodDef method() {
+    constexpr const function_row &function = function_rows[Function];
+    static_assert(function.count <= max_parameters);
+    if constexpr (function.count == 0)
+        return {function.name, without_arguments<Function, Wrapped>, METH_NOARGS, function.doc};
+    else if constexpr (function.count == 1)
+        return {function.name, one_argument<Function, Wrapped>, METH_O, function.doc};
+    else
+        return {function.name,
+                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
+                METH_FASTCALL, function.doc};
 }
 
 struct entry {
     const function_row &row;
-    vectorcall fast;
-    PyCFunction plain;  // what cffi's lib calls
+    PyMethodDef fast;
+    PyCFunction plain;  // what cffi's lib calls: without FASTCALL
+    vectorcall of_object;
 };
 
 template <unsigned Function, wrapper Wrapped>
 static entry make_entry() {
-    constexpr const function_row &function = function_rows[Function];
-    static_assert(function.count <= max_parameters);
-    PyCFunction plain = tuple_arguments<Function, Wrapped>;
-    if constexpr (function.count == 0) plain = without_arguments<Function, Wrapped>;
-    if constexpr (function.count == 1) plain = one_argument<Function, Wrapped>;
-    return {function, fast_arguments<Function, Wrapped>, plain};
+    PyMethodDef fast = method<Function, Wrapped>();
+    const PyCFunction plain = fast.ml_flags == METH_FASTCALL ? tuple_arguments<Function, Wrapped> : fast.ml_meth;
+    return {function_rows[Function], fast, plain, arguments_of_object<Function, Wrapped>};
 }
 
 #define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name>(),
-static const entry entries[] = {
+static entry entries[] = {
 #include "function_names.h"
 };
 #undef LLAMACFFI_FUNCTION
@@ -187,7 +202,21 @@ static PyObject *require_interpreter(PyObject *, PyObject *) {
     return PyInterpreterState_Get() == interpreter ? none() : refuse_interpreter();
 }
 
+static PyObject *function_objects(PyObject *, PyObject *) {
+    PyObject *functions = PyDict_New();
+    bool good = functions && load_function_type();
+    for (const entry &one : entries) {
+        PyObject *function = good ? make_function(one.row, one.of_object) : nullptr;
+        good = function && PyDict_SetItemString(functions, one.row.name, function) == 0;
+        Py_XDECREF(function);
+    }
+    if (!good) Py_CLEAR(functions);
+    return functions;
+}
+
 static PyMethodDef own_functions[] = {
+    {"function_objects", function_objects, METH_NOARGS,
+     "function_objects()\n--\n\nReturn a dict of the functions as objects with attributes, as ctypes has them."},
     {"require_interpreter", require_interpreter, METH_NOARGS,
      "require_interpreter()\n--\n\nRaise ImportError in any interpreter but the first that imported the extension."},
     {"guarded", guarded, METH_VARARGS,
@@ -210,14 +239,16 @@ static PyMethodDef own_functions[] = {
 
 static bool add_functions(PyObject *module) {
     PyObject *functions = PyDict_New();
-    bool good = functions && load_function_type();
-    for (const entry &one : entries) {
-        PyObject *function = good ? make_function(one.row, one.fast) : nullptr;
-        good = function && PyDict_SetItemString(functions, one.row.name, function) == 0;
+    PyObject *name = PyUnicode_FromString("llamacffi.llama_cpp");
+    bool good = functions && name;
+    for (entry &one : entries) {
+        PyObject *function = good ? PyCFunction_NewEx(&one.fast, nullptr, name) : nullptr;
+        good = function && PyDict_SetItemString(functions, one.fast.ml_name, function) == 0;
         Py_XDECREF(function);
     }
     good = good && PyModule_AddObjectRef(module, "functions", functions) == 0;
     Py_XDECREF(functions);
+    Py_XDECREF(name);
     return good && PyModule_AddFunctions(module, own_functions) == 0;
 }
 
@@ -227,7 +258,7 @@ static const struct _cffi_type_context_s *with_entries(const struct _cffi_type_c
     static struct _cffi_type_context_s own = *context;
     size_t next = 0;
     for (_cffi_global_s &global : globals) {
-        if (next == std::size(entries) || compare(entries[next].row.name, global.name) != 0) continue;
+        if (next == std::size(entries) || compare(entries[next].fast.ml_name, global.name) != 0) continue;
         global.address = reinterpret_cast<void *>(entries[next++].plain);
     }
     own.globals = globals.data();

@@ -31,8 +31,9 @@ Put here by `llamacffi adopt`, in the place of llama-cpp-python's module, which 
 
 import sys
 
-from llamacffi import {module}
+from llamacffi import {module}, replacement
 
+replacement.give_attributes()
 sys.modules[__name__] = {module}
 '''
 MISSING = '''"""Put here by `llamacffi adopt`, in the place of a module of llama-cpp-python that loads {library}."""

@@ -8,9 +8,10 @@ for.
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 
-from llamacffi._native import LlamaWarning, functions, lib
+from llamacffi._native import LlamaWarning, function_objects, functions, lib
 from llamacffi.engines import EXTENSION
 
 TYPE_CHECKING = False
@@ -158,6 +159,12 @@ def llama_apply_adapter_cvec(ctx: Any, data: Any, len: int, n_embd: int, il_star
 # ---------------------------------------------------------------- the library
 
 
+@functools.cache
+def objects() -> dict[str, Any]:
+    """Return the functions as objects that have attributes, as those of a ctypes library have them: always the same."""
+    return dict(function_objects())
+
+
 class Library:
     """What stands for the `ctypes.CDLL` that some code takes C functions from, to hand them on to other C code."""
 
@@ -170,7 +177,7 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         if name not in functions:
             raise AttributeError(f"llama.cpp's headers have no function {name!r}", name=name, obj=self)
-        return functions[name]
+        return objects()[name]
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)

@@ -14,7 +14,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
-from llamacffi import llama_cpp
+from llamacffi import llama_cpp, old_code
+from llamacffi._native import functions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,15 @@ def _bring(name: str) -> Any:
         raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}: {hint}", name=name) from error
 
 
+def give_attributes() -> None:
+    """Put functions with attributes (`restype`, anything) in the place of built-in ones, which are quicker to call.
+
+    Code for ctypes reads and sets them; whoever imports `llamacffi.llama_cpp` for itself has the quicker ones.
+    """
+    names = vars(llama_cpp)
+    names.update({name: own for name, own in old_code.objects().items() if names.get(name) is functions[name]})
+
+
 def _is_installed() -> bool:
     """Tell whether another finder knows the package."""
     others = (finder for finder in sys.meta_path if not isinstance(finder, _Finder))
@@ -100,6 +110,7 @@ def install() -> None:
         raise ImportError(
             "llama_cpp.llama_cpp is already imported from llama-cpp-python: call install_as_llama_cpp() before that"
         )
+    give_attributes()
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
         _install_in_spawned_processes()

@@ -35,7 +35,7 @@ def test_what_a_logits_processor_raises_ends_the_completion_and_the_next_one_wor
 
 
 def test_the_types_that_are_set_on_a_function_have_no_effect() -> None:
-    function = llama_cpp.llama_supports_mmap
+    function = llama_cpp._lib.llama_supports_mmap
     function.argtypes, function.restype = [ctypes.c_int], ctypes.c_double
     assert function() is True
     del function.argtypes, function.restype

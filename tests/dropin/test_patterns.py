@@ -6,11 +6,9 @@ patterns.py runs through `llamacffi run`, and beside it over ctypes, on the same
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import inspect
 import json
-import pickle
 import re
 import warnings
 import weakref
@@ -21,7 +19,7 @@ from typing import Any
 import pytest
 from engines import HERE, environment, package, run_ours, run_theirs
 
-from llamacffi import LlamaOverflowWarning, LlamaValueError, LlamaWarning, lib
+from llamacffi import LlamaOverflowWarning, LlamaValueError, LlamaWarning, old_code
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.objects import decode
@@ -123,12 +121,13 @@ def test_the_interpreter_s_own_bytes_are_not_written_into() -> None:
 
 def test_arguments_of_an_older_signature_warn(context: Any) -> None:
     decode(context)
-    warned(LlamaWarning, r"llama_backend_init\(\) takes 0 arguments", lambda: llama.llama_backend_init(False))
-    warned(LlamaWarning, r"llama_get_logits\(\) takes 1 arg", lambda: llama.llama_get_logits(context, 0))
+    library = llama._lib
+    warned(LlamaWarning, r"llama_backend_init\(\) takes 0 arguments", lambda: library.llama_backend_init(False))
+    warned(LlamaWarning, r"llama_get_logits\(\) takes 1 arg", lambda: library.llama_get_logits(context, 0))
     with pytest.raises(TypeError, match="takes 1 arguments, not 0"):
-        llama.llama_get_logits()
+        library.llama_get_logits()
     with pytest.raises(TypeError, match="takes 1 arguments, not 2"):
-        llama.llama_n_ctx(context, 0)
+        library.llama_n_ctx(context, 0)
 
 
 def test_a_private_attribute_of_a_struct_does_not_warn() -> None:
@@ -151,36 +150,53 @@ def test_an_attribute_of_a_struct_lives_as_long_as_it() -> None:
 # ---------------------------------------------------------------- function objects
 
 
-FUNCTION = type(llama.llama_decode)
+OBJECTS = old_code.objects()  # what the module has where it stands for llama_cpp
 
 
-@pytest.mark.parametrize("name", sorted(name for name in dir(lib) if isinstance(getattr(llama, name), FUNCTION)))
+@pytest.mark.parametrize("name", sorted(OBJECTS))
 def test_each_function_has_its_types_and_hints(name: str) -> None:
-    function = getattr(llama, name)
+    function = OBJECTS[name]
     given = list(inspect.signature(function).parameters)
     assert len(function.argtypes) == len(given)
     assert list(function.__annotations__) == [*given, "return"]
     assert function.restype is None or ctypes.sizeof(function.restype)
 
 
-def test_a_function_is_copied_and_pickled_by_its_name() -> None:
-    function = llama.llama_decode
-    assert copy.deepcopy(function) is function
-    assert pickle.loads(pickle.dumps(function)) is function
+def test_the_module_s_functions_are_these_where_it_stands_for_llama_cpp() -> None:
+    """And they are copied and pickled by their name."""
+    code = """
+import copy, pickle
+import llamacffi
+from llamacffi import llama_cpp, old_code
+built_in = llama_cpp.llama_decode
+llamacffi.install_as_llama_cpp()
+function = llama_cpp.llama_decode
+assert function is not built_in and function is old_code.objects()["llama_decode"]
+assert copy.deepcopy(function) is function
+assert pickle.loads(pickle.dumps(function)) is function
+"""
+    output_of_python(code)
+
+
+def test_the_module_s_functions_are_built_in_functions_otherwise() -> None:
+    """Which CPython calls by a shorter way."""
+    code = "from llamacffi import llama_cpp; print(type(llama_cpp.llama_decode) is type(len))"
+    assert output_of_python(code) == "True\n"
 
 
 def test_a_function_takes_no_keywords_and_cannot_be_made() -> None:
+    function = OBJECTS["llama_n_ctx"]
     with pytest.raises(TypeError, match=r"llama_n_ctx\(\) takes no keyword arguments"):
-        llama.llama_n_ctx(ctx=None)
+        function(ctx=None)
     with pytest.raises(TypeError, match=r"llama_n_ctx\(\) takes no keyword arguments"):
-        llama.llama_n_ctx(*[], **{"ctx": None})
+        function(*[], **{"ctx": None})
     with pytest.raises(TypeError, match="cannot create"):
-        type(llama.llama_n_ctx)()
+        type(function)()
 
 
 def test_what_is_wrapped_calls_the_function() -> None:
-    assert llama.llama_max_devices.__wrapped__() == llama.llama_max_devices()
-    assert llama.llama_max_devices(*()) == llama.llama_max_devices()
+    function = OBJECTS["llama_max_devices"]
+    assert function.__wrapped__() == function() == function(*()) == llama.llama_max_devices()
 
 
 # ---------------------------------------------------------------- llama-cpp-python is not installed
