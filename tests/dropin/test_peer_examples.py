@@ -66,7 +66,7 @@ def shown(name: str, printed: str) -> str:
 
 
 def sentence(ended: Ended) -> str:
-    """What a program failed with, without CPython's guess of what was meant, which it does not make among many names."""
+    """What a program failed with, without CPython's guess of what was meant: among many names it makes none."""
     return ended.stderr.splitlines()[-1].partition(". Did you mean")[0]
 
 
