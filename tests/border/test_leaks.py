@@ -95,7 +95,7 @@ def refused_paths() -> dict[str, Path]:
     tokens = {f"tokens: {name}": argument("llama_detokenize", 1, given) for name, given in wrongly_converted().items()}
     return tokens | {
         "number: string": argument("llama_vocab_is_eog", 1, "no number at all"),
-        "number: beyond": argument("llama_vocab_is_eog", 1, 2**70),
+        "number: beyond": argument("llama_detokenize", 2, 2**70),
         "number: float cdata": argument("llama_vocab_is_eog", 1, ffi.cast("double", 1.5)),
         "float: string": argument("llama_sampler_init_temp", 0, "no number at all"),
         "text: NUL": argument("llama_model_load_from_file", 0, "a\0b"),
