@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
 
 import llamacffi
 from llamacffi import llama_cpp
+from support import tiny_model
+from support.objects import context_of, decode, load
 from support.processes import Ended, run_python
 
 OLD = b"what stood there before"
@@ -67,6 +73,14 @@ def everything_in(folder: Path) -> list[Path]:
 def tensors(path: Path) -> dict[str, bytes]:
     """Read a file's tensors with the `gguf` package, which refuses a short file."""
     return {tensor.name: tensor.data.tobytes() for tensor in gguf.GGUFReader(path).tensors}
+
+
+@pytest.fixture(scope="module")
+def model(model_path: Path) -> Iterator[Any]:
+    """The real model, with its weights in the order that they have in the file, whatever this CPU likes."""
+    loaded = load(model_path, use_extra_bufts=False)
+    yield loaded
+    llama_cpp.llama_model_free(loaded)
 
 
 # Saving
@@ -184,12 +198,59 @@ def test_saving_no_model_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == []
 
 
+@pytest.fixture
+def q4_0(tmp_path: Path) -> Iterator[Any]:
+    """A model of a type whose weights every CPU with AVX2, or with NEON's products, has in an order of its own."""
+    whole, small = tiny_model.write(tmp_path / "f32.gguf", tiny_model.Shape(width=256)), tmp_path / "q4_0.gguf"
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.ftype = llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0
+    assert llama_cpp.llama_model_quantize(bytes(whole), bytes(small), params) == 0
+    loaded = load(small)
+    yield loaded
+    llama_cpp.llama_model_free(loaded)
+
+
+def is_reordered(log: str) -> bool:
+    """Whether this CPU has such an order, as llama.cpp says when it loads a model."""
+    return re.search(r"(CPU_REPACK|AMX) model buffer size", log) is not None
+
+
+def test_weights_that_the_cpu_has_in_another_order_are_not_saved(
+    capfd: pytest.CaptureFixture[str], q4_0: int, tmp_path: Path
+) -> None:
+    saved = not is_reordered(capfd.readouterr().err)
+    name = tmp_path / "saved.gguf"
+    assert llama_cpp.llama_model_save_to_file(q4_0, name) is saved
+    assert name.exists() is saved
+    assert ("use_extra_bufts = False" in llamacffi.last_error()) is not saved
+
+
+def test_reading_them_in_a_callback_raises(capfd: pytest.CaptureFixture[str], q4_0: int) -> None:
+    """With the pointers that a graph has to them."""
+
+    @llama_cpp.ggml_backend_sched_eval_callback
+    def read_weights(tensor: int, _ask: bool, _data: object) -> bool:
+        for source in ctypes.cast(tensor, ctypes.POINTER(llama_cpp.ggml_tensor)).contents.src:
+            if source and source.contents.name.endswith(b".weight"):
+                data = ctypes.create_string_buffer(llama_cpp.ggml_nbytes(source))
+                llama_cpp.ggml_backend_tensor_get(source, data, 0, len(data))
+        return True
+
+    refused = is_reordered(capfd.readouterr().err)
+    context = context_of(q4_0, cb_eval=read_weights)
+    with pytest.raises(llamacffi.LlamaError, match="cannot be read back") if refused else contextlib.nullcontext():
+        decode(context)
+    llama_cpp.llama_free(context)
+
+
 # A disk is full where a file reaches the size that the process may write: the write fails or is short.
 SAVE_ON_A_FULL_DISK = """
 import resource, signal, sys
 from llamacffi import llama_cpp
 
-model = llama_cpp.llama_model_load_from_file(sys.argv[1].encode(), llama_cpp.llama_model_default_params())
+params = llama_cpp.llama_model_default_params()
+params.use_extra_bufts = False  # the file's order, which can be saved
+model = llama_cpp.llama_model_load_from_file(sys.argv[1].encode(), params)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 print(llama_cpp.llama_model_save_to_file(model, sys.argv[2]))

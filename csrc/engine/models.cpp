@@ -1,11 +1,13 @@
 // See models.h.
 #include "engine/models.h"
 
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
 #include "core/callbacks.h"
 #include "engine/logs.h"
+#include "engine/weights.h"
 
 namespace llamacffi {
 
@@ -43,6 +45,8 @@ void check_split(const llama_model_params &params) {
 
 template <typename Load>
 llama_model *load_model(const call *c, llama_model_params params, Load load) {
+    static std::once_flag prepared;
+    std::call_once(prepared, refuse_reading_of_reordered_weights);
     check_split(params);
     load_progress state{params.progress_callback, params.progress_callback_user_data};
     params.progress_callback = progress_hook;

@@ -13,6 +13,7 @@
 #endif
 
 #include "engine/replaced_file.h"
+#include "engine/weights.h"
 
 namespace llamacffi {
 
@@ -55,6 +56,7 @@ FILE *open_file(call *, const char *name, const char *mode) {
 }
 
 void save_model(call *, const llama_model *model, const char *path) {
+    require_readable_weights(model);
     replaced_file file(path);  // a file that is mapped stays as it is for whoever has mapped it
     llama_model_save_to_file(model, file.partial().c_str());
     file.put_in_place();
