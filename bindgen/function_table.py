@@ -7,6 +7,7 @@ csrc/ searches them at compile time; names in the rules have become positions.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator, Sequence
 
@@ -113,9 +114,11 @@ class Tables:
         required = (judged or kind.name == "TEXT") and not nullable and not bounded
         keeping = "REPLACES" if name in rules.replaces else "KEEPS" if name in rules.keeps else "NOT"
         taken = kind if name not in rules.fills else Kind("VOID")
+        also = rules.also.get(name) or (name if keyword.iskeyword(name) else None)
         cells = (
             type_cells(kind),
-            string(parameter.name or ""),
+            string(in_python(name)),
+            string(also) if also else "nullptr",
             string(self.types.unnamed(parameter.type)),
             self.values.handle(kind),
             *map(true, (nullable, bounded, required)),
@@ -178,7 +181,7 @@ class Tables:
 
     def _doc(self, node: c_ast.Decl, names: list[str], hint: str | None) -> str:
         prototype = self.types.prototype(node)
-        doc = f"{node.name}({', '.join(names)}{', /' if names else ''})\n--\n\n{prototype}"
+        doc = f"{node.name}({', '.join(map(in_python, names))})\n--\n\n{prototype}"
         return f"{doc}\n\nDeprecated: {hint}." if hint else doc
 
     def text(self) -> str:
@@ -220,6 +223,11 @@ class Tables:
     def _kind_row(self, name: str) -> str:
         flags = ("known", "dies_with_owner", "lives_on", "exclusive")
         return f"  {{{', '.join([string(name), *(true(self.policy.kinds[name].get(flag)) for flag in flags)])}}},\n"
+
+
+def in_python(name: str) -> str:
+    """Spell a parameter's name as a program can write it: `as` is one of Python's own words."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def names(header: trim_header.Header) -> str:

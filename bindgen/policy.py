@@ -25,10 +25,10 @@ FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "wait
 NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
 NUMBERS = ("fails_with",)
 LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills", "wraps")
-TABLES = ("bounds", "limits", "strings", "takes", "check", "reason")
+TABLES = ("bounds", "limits", "strings", "takes", "check", "reason", "also")
 KEYS = frozenset((*FLAGS, *NAMES, *NUMBERS, *LISTS, *TABLES))
 # What speaks of parameters: a name in the first two kinds is a parameter's, and so are the keys of the tables.
-ABOUT_PARAMETERS = ("owner", "frees", "copies", *LISTS, "bounds", "limits", "strings", "takes", "reason")
+ABOUT_PARAMETERS = ("owner", "frees", "copies", *LISTS, "bounds", "limits", "strings", "takes", "reason", "also")
 
 KIND_FLAGS = frozenset({"known", "dies_with_owner", "lives_on", "lasts", "exclusive", "has_fields", "untracked"})
 
@@ -74,6 +74,7 @@ class Rules:
     takes: dict[str, str] = dataclasses.field(default_factory=dict)
     check: dict[str, str] = dataclasses.field(default_factory=dict)
     reason: dict[str, str] = dataclasses.field(default_factory=dict)
+    also: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _stale(policy: Policy, functions: dict[str, c_ast.Decl], header: trim_header
         found = [node for name, node in functions.items() if matches(pattern, name)]
         known = {name for node in found for name in parameter_names(node)}
         for key in ABOUT_PARAMETERS:
-            for name in _parameter_names(table.get(key, ())):
+            said = table.get(key, ())
+            for name in said if key == "also" else _parameter_names(said):  # whose values are names for them
                 if found and name not in known:
                     yield f"{pattern} has no parameter {name!r}, which {key} names: correct or remove it"
 

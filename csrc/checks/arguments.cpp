@@ -106,7 +106,7 @@ bool check_graph_copy(call &c, unsigned position) {
 // `only_meta` is the last argument.
 bool check_tensors_in_memory(call &c, unsigned position) {
     const handle *known = handles.find(c.addresses[position]);
-    if (!known || !known->bare || PyObject_IsTrue(c.arguments[c.count - 1]) == 1) return true;
+    if (!known || !known->bare || PyObject_IsTrue(c.arguments[c.function.count - 1]) == 1) return true;
     PyErr_Clear();
     return refuse_value(c, c.parameters()[position],
                         "has tensors that were read without their data: write only_meta, or add tensors that are in "

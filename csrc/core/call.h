@@ -57,7 +57,6 @@ struct call_extras {
 struct call {
     const function_row &function;
     PyObject *const *arguments;
-    Py_ssize_t count;
     call *previous = nullptr;
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
@@ -79,8 +78,7 @@ struct call {
     const void *memory[max_parameters];     // the buffers among the arguments
     size_t sizes[max_parameters];           // bytes behind each pointer argument, as far as known
 
-    call(const function_row &function_, PyObject *const *arguments_, Py_ssize_t count_)
-        : function(function_), arguments(arguments_), count(count_) {}
+    call(const function_row &function_, PyObject *const *arguments_) : function(function_), arguments(arguments_) {}
     call(const call &) = delete;
     call &operator=(const call &) = delete;
 

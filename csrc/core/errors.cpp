@@ -50,8 +50,7 @@ std::string type_name(PyObject *object) {
 }
 
 std::string described(const call &c, const parameter_row &row) {
-    const std::string name = row.name[0] ? row.name : "argument " + std::to_string(position_of(c, row) + 1);
-    return name + " (" + row.c_type + ")";
+    return std::string(row.name) + " (" + row.c_type + ")";
 }
 
 std::string too_short(const parameter_row &row, size_t wanted, size_t has) {

@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include <cstring>
+#include <vector>
 
 #include "core/call.h"
 #include "core/ctypes_objects.h"
@@ -32,11 +33,15 @@ function_data &data_of(PyObject *self) {
 // A call with a tuple and a dict; CPython's own function for it is in the stable ABI since 3.12.
 PyObject *call_with_tuple(PyObject *self, PyObject *tuple, PyObject *named) {
     const function_data &own = data_of(self);
-    const Py_ssize_t count = PyTuple_Size(tuple);
-    PyObject *arguments[max_parameters] = {};
-    if (named && PyDict_Size(named)) return refuse_keywords(*own.row);
-    for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
-    return own.call(self, arguments, static_cast<size_t>(count), nullptr);
+    PyObject *names = named ? PySequence_Tuple(named) : PyTuple_New(0);
+    if (!names) return nullptr;
+    std::vector<PyObject *> arguments;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(tuple); ++i) arguments.push_back(PyTuple_GetItem(tuple, i));
+    for (Py_ssize_t i = 0; i < PyTuple_Size(names); ++i)
+        arguments.push_back(PyDict_GetItemWithError(named, PyTuple_GetItem(names, i)));
+    PyObject *result = own.call(self, arguments.data(), static_cast<size_t>(PyTuple_Size(tuple)), names);
+    Py_DECREF(names);
+    return result;
 }
 
 PyObject *get_attribute(PyObject *self, PyObject *name) {
@@ -136,19 +141,6 @@ PyObject *make_function(const function_row &row, vectorcall call) {
     data_of(self).call = call;
     data_of(self).row = &row;
     return self;
-}
-
-PyObject *refuse_keywords(const function_row &row) {
-    PyErr_Format(PyExc_TypeError, "%s() takes no keyword arguments", row.name);
-    return nullptr;
-}
-
-bool refuse_count(const function_row &row, Py_ssize_t count) {
-    if (count > row.count && row.ignores_more)
-        return PyErr_WarnFormat(LlamaWarning, 1, "%s() takes %u arguments; the others are ignored", row.name,
-                                row.count) < 0;
-    PyErr_Format(PyExc_TypeError, "%s() takes %u arguments, not %zd", row.name, row.count, count);
-    return true;
 }
 
 }  // namespace llamacffi

@@ -7,25 +7,14 @@
 
 #include "core/python.h"
 
+#include "core/by_name.h"
 #include "core/tables.h"
 
 namespace llamacffi {
-
-// Python's own name for it is in the stable ABI since 3.12; so is the type's flag, which means the same in 3.11.
-using vectorcall = PyObject *(*)(PyObject *self, PyObject *const *arguments, size_t count, PyObject *names);
 
 bool load_function_type();
 
 // A new reference.
 PyObject *make_function(const function_row &row, vectorcall call);
-
-// How many positional arguments there are; without the bit by which CPython says that it lends the place before them.
-inline Py_ssize_t positional(size_t count) { return static_cast<Py_ssize_t>(count & (SIZE_MAX >> 1)); }
-
-// Raise TypeError: these functions have positional parameters only.
-PyObject *refuse_keywords(const function_row &row);
-
-// Whether a call with another number of arguments must end: too few, or too many where C never had more.
-bool refuse_count(const function_row &row, Py_ssize_t count);
 
 }  // namespace llamacffi

@@ -1,14 +1,16 @@
 // The extension: the wrappers that cffi generated, and the built-in functions that lead to them.
 //
 // A wrapper is entered through `enter<…>`, which makes the call record. cffi's own `lib` gets such entries by a
-// copy of its table of globals; `functions` holds the same ones with the faster calling convention, under which
-// the facade re-exports them. Where that stands for llama-cpp-python's module, it has them as objects with attributes.
+// copy of its table of globals; `functions` holds the same ones with a faster calling convention, which has names too,
+// and under which the facade re-exports them. Where that stands for llama-cpp-python's module, it has them as objects
+// with attributes.
 #include "_llama.cpp"
 
 #undef _cffi_init  // cffi's own again
 
 #include <vector>
 
+#include "core/by_name.h"
 #include "core/callbacks.h"
 #include "core/cpu_levels.h"
 #include "core/engine.h"
@@ -21,16 +23,19 @@ namespace llamacffi {
 
 using wrapper = PyObject *(*)(PyObject *, PyObject *);
 
+// All arguments are there, in their places. Not inlined, so that each wrapper is, into this one place.
 template <unsigned Function, wrapper Wrapped>
-static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyObject *given) {
+[[gnu::noinline]] static PyObject *enter(PyObject *const *arguments) {
     constexpr const function_row &function = function_rows[Function];
-    if (count != function.count && refuse_count(function, count)) return nullptr;
     if constexpr (function.deprecated != nullptr) {
         if (PyErr_WarnFormat(PyExc_DeprecationWarning, 1, "%s is deprecated; %s", function.name, function.deprecated) <
             0)
             return nullptr;
     }
-    call c(function, arguments, count);
+    // What cffi's wrapper takes: nothing, the only argument, or where they are.
+    PyObject *given =
+        function.count == 1 ? *arguments : reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments));
+    call c(function, arguments);
     c.generation = handles.generation;
     PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
     if constexpr (keeps_arguments(function)) {
@@ -44,65 +49,43 @@ static inline PyObject *enter(PyObject *const *arguments, Py_ssize_t count, PyOb
 }
 
 template <unsigned Function, wrapper Wrapped>
-static PyObject *without_arguments(PyObject *, PyObject *) {
-    return enter<Function, Wrapped>(nullptr, 0, nullptr);
-}
-
-template <unsigned Function, wrapper Wrapped>
-static PyObject *one_argument(PyObject *, PyObject *argument) {
-    return enter<Function, Wrapped>(&argument, 1, argument);
-}
-
-template <unsigned Function, wrapper Wrapped>
-static PyObject *fast_arguments(PyObject *, PyObject *const *arguments, Py_ssize_t count) {
-    return enter<Function, Wrapped>(arguments, count, reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments)));
-}
-
-template <unsigned Function, wrapper Wrapped>
-static PyObject *tuple_arguments(PyObject *self, PyObject *tuple) {
-    PyObject *arguments[max_parameters];
-    const Py_ssize_t count = PyTuple_Size(tuple);
-    for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(tuple, i);
-    return fast_arguments<Function, Wrapped>(self, arguments, count);
-}
-
-template <unsigned Function, wrapper Wrapped>
-static PyObject *arguments_of_object(PyObject *, PyObject *const *arguments, size_t flagged, PyObject *names) {
+static PyObject *from_python(PyObject *, PyObject *const *arguments, size_t flagged, PyObject *names) {
     constexpr const function_row &function = function_rows[Function];
     const Py_ssize_t count = positional(flagged);
-    if (names && PyTuple_Size(names)) return refuse_keywords(function);
-    if (count != function.count && refuse_count(function, count)) return nullptr;
-    if constexpr (function.count == 0) return without_arguments<Function, Wrapped>(nullptr, nullptr);
-    if constexpr (function.count == 1) return one_argument<Function, Wrapped>(nullptr, *arguments);
-    return fast_arguments<Function, Wrapped>(nullptr, arguments, function.count);
+    if (names || count != function.count)
+        return call_by_name(function, arguments, count, names, enter<Function, Wrapped>);
+    return enter<Function, Wrapped>(arguments);
 }
 
+// As cffi's lib calls: positions only.
 template <unsigned Function, wrapper Wrapped>
-static PyMethodDef method() {
+static PyObject *from_lib(PyObject *, PyObject *given) {
     constexpr const function_row &function = function_rows[Function];
-    static_assert(function.count <= max_parameters);
-    if constexpr (function.count == 0)
-        return {function.name, without_arguments<Function, Wrapped>, METH_NOARGS, function.doc};
-    else if constexpr (function.count == 1)
-        return {function.name, one_argument<Function, Wrapped>, METH_O, function.doc};
-    else
-        return {function.name,
-                reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast_arguments<Function, Wrapped>)),
-                METH_FASTCALL, function.doc};
+    if constexpr (function.count == 0) return enter<Function, Wrapped>(nullptr);
+    if constexpr (function.count == 1) return enter<Function, Wrapped>(&given);
+    PyObject *arguments[max_parameters];
+    const Py_ssize_t count = PyTuple_Size(given);
+    for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(given, i);
+    return from_python<Function, Wrapped>(nullptr, arguments, static_cast<size_t>(count), nullptr);
 }
 
 struct entry {
     const function_row &row;
     PyMethodDef fast;
-    PyCFunction plain;  // what cffi's lib calls: without FASTCALL
+    PyCFunction plain;  // what cffi's lib calls
     vectorcall of_object;
 };
 
 template <unsigned Function, wrapper Wrapped>
 static entry make_entry() {
-    PyMethodDef fast = method<Function, Wrapped>();
-    const PyCFunction plain = fast.ml_flags == METH_FASTCALL ? tuple_arguments<Function, Wrapped> : fast.ml_meth;
-    return {function_rows[Function], fast, plain, arguments_of_object<Function, Wrapped>};
+    constexpr const function_row &function = function_rows[Function];
+    static_assert(function.count <= max_parameters);
+    const vectorcall called = from_python<Function, Wrapped>;
+    const PyCFunction method = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called));
+    return {function,
+            {function.name, method, METH_FASTCALL | METH_KEYWORDS, function.doc},
+            from_lib<Function, Wrapped>,
+            called};
 }
 
 #define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name>(),
@@ -156,7 +139,7 @@ static PyObject *convert(PyObject *, PyObject *arguments) {
         PyErr_Format(PyExc_LookupError, "no function %s with a parameter %u", name, position);
         return nullptr;
     }
-    call c(*function, &given, 1);
+    call c(*function, &given);
     const parameter_row &row = c.parameters()[position];
     char *address = nullptr;
     void *slot = type;

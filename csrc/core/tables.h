@@ -92,6 +92,7 @@ struct struct_row {
 struct parameter_row {
     type_row type;
     const char *name;
+    const char *also;  // another name for it in a call, or nullptr
     const char *c_type;
     uint8_t handle;          // the kind of the handle, or no_kind
     bool nullable;           // C takes NULL

@@ -250,6 +250,11 @@ class _Open:
             return kept[0][name]
         raise AttributeError(f"{type(self).__name__} has no field {name!r}", name=name, obj=self)
 
+    def __repr__(self) -> str:
+        from llamacffi import shown
+
+        return shown.struct(self, _type_of(type(self).__name__))
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy as every ctypes struct: one with pointers refuses. ctypes' own way needs a `__dict__`."""
         try:
@@ -347,12 +352,19 @@ def _callback(name: str, ctype: Any) -> Any:
 
     namespace = {
         "__new__": __new__,
+        "__repr__": _shown_callback,
         "__module__": "llamacffi.llama_cpp",
         "_flags_": base._flags_,
         "_restype_": result,
         "_argtypes_": tuple(arguments),
     }
     return type(base)(name, (base,), namespace)
+
+
+def _shown_callback(self: Any) -> str:
+    from llamacffi import shown
+
+    return shown.callback(self)
 
 
 def _result_type(name: str, ctype: Any) -> Any:
@@ -400,12 +412,12 @@ def _wrapped(function: Any) -> Any:
     """Make a Python function with the names and the types of the parameters, as `inspect` and `typing` read them."""
     from inspect import Parameter, Signature
 
-    def wrapped(*arguments: Any) -> Any:
-        return function(*arguments)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        return function(*arguments, **named)
 
     names = _parameter_names(function)
     hints = function.__annotations__
-    given = [Parameter(name, Parameter.POSITIONAL_ONLY, annotation=hints[name]) for name in names]
+    given = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=hints[name]) for name in names]
     vars(wrapped)["__signature__"] = Signature(given, return_annotation=hints["return"])
     wrapped.__annotations__, wrapped.__doc__, wrapped.__module__ = hints, function.__doc__, function.__module__
     wrapped.__name__ = wrapped.__qualname__ = function.__name__
@@ -413,7 +425,7 @@ def _wrapped(function: Any) -> Any:
 
 
 def _parameter_names(function: Any) -> list[str]:
-    return [name for name in function.__text_signature__.strip("()").split(", ") if name not in ("", "/")]
+    return [name for name in function.__text_signature__.strip("()").split(", ") if name]
 
 
 def _annotations(function: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ are made when they are first asked for (`llamacffi.ctypes_types`). What llama-cp
 from __future__ import annotations
 
 import ctypes
+import sys
 
 from llamacffi import python_names
 from llamacffi._native import functions, lib
@@ -57,7 +58,12 @@ def _bring(name: str) -> Any:
         return old_code.base_path()
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
-    return ctypes_types.facade_type(name)
+    try:
+        return ctypes_types.facade_type(name)
+    except AttributeError as error:
+        from llamacffi.near_names import UnknownName
+
+        raise UnknownName(str(error), name, sys.modules[__name__]) from None
 
 
 def __dir__() -> list[str]:
@@ -72,7 +78,13 @@ def _public_names() -> set[str]:
     return own | old | set(dir(lib)) | set(python_names.NAMES) | ctypes_types.facade_type_names()
 
 
-def llama_model_save_to_file(model: Any, fname: bytes | str | os.PathLike[str], **kwargs: object) -> bool:
+def llama_model_save_to_file(
+    model: Any,
+    fname: bytes | str | os.PathLike[str] | None = None,
+    *,
+    path_model: bytes | str | os.PathLike[str] | None = None,
+    **kwargs: object,
+) -> bool:
     """Save a model to a GGUF file.
 
     The file is written under a temporary name in the same folder, read back, synced and then renamed: under
@@ -81,18 +93,22 @@ def llama_model_save_to_file(model: Any, fname: bytes | str | os.PathLike[str], 
     Args:
         model: a model that `llama_model_load_from_file` returned.
         fname: the output file's name.
+        path_model: the same, by the header's name for it.
 
     Returns:
         True when the file stands complete on disk; False when it could not be written (`llamacffi.last_error()`
         and stderr say why) or llama.cpp cannot save this model.
 
     Raises:
-        TypeError: a keyword argument was given; llama.cpp knows none.
+        TypeError: no name or two were given, or another keyword argument; llama.cpp knows none.
 
     Source: `llama_model_save_to_file` in llama.h.
     """
     if kwargs:
         raise TypeError(f"llama_model_save_to_file() got an unexpected keyword argument {next(iter(kwargs))!r}")
+    given = [name for name in (fname, path_model) if name is not None]
+    if len(given) != 1:
+        raise TypeError(f"llama_model_save_to_file() takes the file's name once, as fname or path_model, not {given}")
     from llamacffi import model_file
 
-    return model_file.save(functions["llama_model_save_to_file"], model, fname)
+    return model_file.save(functions["llama_model_save_to_file"], model, given[0])

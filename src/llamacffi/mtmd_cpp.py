@@ -37,7 +37,7 @@ def __dir__() -> list[str]:
     return sorted(types | set(globals()))
 
 
-def mtmd_get_audio_bitrate(ctx: Any, /) -> int:
+def mtmd_get_audio_bitrate(ctx: Any) -> int:
     """Return the sample rate that a projector wants, with a DeprecationWarning.
 
     Args:
@@ -56,7 +56,7 @@ def mtmd_get_audio_bitrate(ctx: Any, /) -> int:
     return int(functions["mtmd_get_audio_sample_rate"](ctx))
 
 
-def mtmd_helper_bitmap_init_from_file(ctx: Any, fname: Any, placeholder: bool, opt: Any = None, /) -> int | None:
+def mtmd_helper_bitmap_init_from_file(ctx: Any, fname: Any, placeholder: bool, opt: Any = None) -> int | None:
     """Read an image or a sound from a file.
 
     Args:

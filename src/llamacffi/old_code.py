@@ -13,6 +13,7 @@ import sys
 
 from llamacffi._native import LlamaWarning, function_objects, functions, lib
 from llamacffi.engines import EXTENSION
+from llamacffi.near_names import suggestion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ def warn_of_unknown(struct: str, field: str, known: list[str]) -> None:
     if field in GONE.get(struct, ()):
         text, category = f"{struct}.{field} is gone from llama.cpp and has no effect", DeprecationWarning
     else:
-        from difflib import get_close_matches
-
-        near = get_close_matches(field, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        text, category = f"{struct} has no field {field!r}, and C does not see what is set there{hint}", LlamaWarning
+        text = f"{struct} has no field {field!r}, and C does not see what is set there{suggestion(field, known)}"
+        category = LlamaWarning
     warnings.warn(text, category, stacklevel=4)
 
 
@@ -115,7 +113,7 @@ def _warn(name: str, replacement: str) -> None:
     warnings.warn(f"{name} is deprecated; use {replacement} instead", DeprecationWarning, stacklevel=3)
 
 
-def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float, /) -> int:
+def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float) -> int:
     """Apply one LoRA adapter to a context, with a DeprecationWarning.
 
     Args:
@@ -135,7 +133,7 @@ def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float, /) -> int:
     return status
 
 
-def llama_apply_adapter_cvec(ctx: Any, data: Any, len: int, n_embd: int, il_start: int, il_end: int, /) -> int:
+def llama_apply_adapter_cvec(ctx: Any, data: Any, len: int, n_embd: int, il_start: int, il_end: int) -> int:
     """Apply a control vector to a context, with a DeprecationWarning.
 
     Args:

@@ -224,7 +224,7 @@ def test_a_field_that_is_gone_warns_and_changes_nothing(struct: str, field: str)
 def test_an_unknown_field_warns_with_the_nearest_name_and_is_kept(struct: str, field: str, near: str) -> None:
     made = getattr(llama_cpp, struct)()
     before = bytes(made)
-    with pytest.warns(LlamaWarning, match=f"{struct} has no field '{field}'.*; did you mean '{near}'") as warned:
+    with pytest.warns(LlamaWarning, match=f"{struct} has no field '{field}'.*. Did you mean '{near}'") as warned:
         setattr(made, field, 1)
     assert warned[0].filename == __file__
     assert (getattr(made, field), bytes(made)) == (1, before)

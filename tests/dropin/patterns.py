@@ -191,7 +191,7 @@ def functions_have_a_signature() -> Any:
     """The names of the parameters; some are other ones than the header's there."""
     functions = (L.llama_decode, L.llama_backend_init, L.llama_model_get_vocab, L.llama_set_n_threads)
     signatures = [inspect.signature(function).parameters.values() for function in functions]
-    return [[str(one.kind), one.name] for parameters in signatures for one in parameters]
+    return [one.name for parameters in signatures for one in parameters]
 
 
 @pattern

@@ -59,5 +59,5 @@ def test_fields_that_llama_cpp_has_replaced_still_work() -> None:
     assert context.flash_attn_type == llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
     with pytest.warns(DeprecationWarning, match="seed is gone"):
         context.seed = 1
-    with pytest.warns(LlamaWarning, match="did you mean 'n_threads'"):
+    with pytest.warns(LlamaWarning, match="Did you mean 'n_threads'"):
         context.n_theads = 4
