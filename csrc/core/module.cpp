@@ -147,6 +147,20 @@ static PyObject *convert(PyObject *, PyObject *arguments) {
     return address ? PyLong_FromVoidPtr(address) : none();
 }
 
+// A context as an argument of llama_n_ctx: any thread may give it, whoever computes with it.
+static PyObject *cancel_computation(PyObject *, PyObject *arguments) {
+    function_row row = *find_function("llama_n_ctx");
+    row.name = "cancel";
+    PyObject *given, *type;
+    if (!PyArg_ParseTuple(arguments, "OO", &given, &type)) return nullptr;
+    call c(row, &given);
+    void *slot = type;
+    char *address = nullptr;
+    if (!convert_handle(c, c.parameters()[0], &slot, given, &address)) return nullptr;
+    if (!judge_handle(c, c.parameters()[0], address)) return nullptr;
+    return PyBool_FromLong(cancel(reinterpret_cast<const llama_context *>(address)));
+}
+
 // ctypes writes a field, and then what the struct keeps for it: a copy of the struct must see both or neither.
 static PyObject *set_field(PyObject *, PyObject *arguments) {
     PyObject *object, *name, *value;
@@ -210,6 +224,8 @@ static PyMethodDef own_functions[] = {
      "set_field(struct, name, value)\n--\n\nSet an attribute as object.__setattr__ does, and let nobody copy the "
      "struct "
      "meanwhile."},
+    {"cancel", cancel_computation, METH_VARARGS,
+     "cancel(ctx, ctype)\n--\n\nEnd what a context computes; see llamacffi.cancel."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},

@@ -2,6 +2,7 @@
 #include "engine/contexts.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -21,13 +22,19 @@ std::mutex abort_mutex;  // of the map
 
 namespace {
 
-using abort_slot = callback_slot<ggml_abort_callback>;
+enum class computation : uint8_t { NONE, RUNS, CANCELLED };
+
+struct abort_slot : callback_slot<ggml_abort_callback> {
+    using callback_slot::callback_slot;
+    std::atomic<computation> now{computation::NONE};
+};
 
 std::unordered_map<const llama_context *, std::unique_ptr<abort_slot>> abort_slots;
 
 bool abort_hook(void *data) {
-    const auto user = static_cast<const abort_slot *>(data)->get();
-    return (user.function && user.function(user.data)) || must_stop();
+    const auto &slot = *static_cast<const abort_slot *>(data);
+    const auto user = slot.get();
+    return (user.function && user.function(user.data)) || must_stop() || slot.now == computation::CANCELLED;
 }
 
 // What a cache can be stored in: types that exist, and that the CPU can write and multiply with.
@@ -64,6 +71,24 @@ std::unique_ptr<abort_slot> take_slot(const llama_context *ctx) {
 }
 
 }  // namespace
+
+computing::computing(llama_context *ctx) : ctx_(ctx) {
+    prepare_threads(ctx);
+    if (abort_slot *slot = slot_of(ctx)) slot->now = computation::RUNS;
+}
+
+computing::~computing() {
+    if (abort_slot *slot = slot_of(ctx_)) slot->now = computation::NONE;
+}
+
+bool cancel(const llama_context *ctx) {
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    const auto found = abort_slots.find(ctx);
+    computation expected = computation::RUNS;
+    return found != abort_slots.end() &&
+           (found->second->now.compare_exchange_strong(expected, computation::CANCELLED) ||
+            expected == computation::CANCELLED);
+}
 
 // It may be called while the context computes: its hook asks the slot each time.
 void set_abort_callback(call *c, llama_context *ctx, ggml_abort_callback callback, void *user_data) {
@@ -117,19 +142,19 @@ llama_context *init_from_model(call *c, llama_model *model, llama_context_params
 // ---------------------------------------------------------------- graphs
 
 int32_t decode(call *, llama_context *ctx, llama_batch batch) {
-    prepare_threads(ctx);
+    const computing here(ctx);
     return llama_decode(ctx, batch);
 }
 
 int32_t encode(call *, llama_context *ctx, llama_batch batch) {
     require_encoder(ctx);
-    prepare_threads(ctx);
+    const computing here(ctx);
     return llama_encode(ctx, batch);
 }
 
 int32_t process(call *, llama_context *ctx, llama_process_type type, llama_batch_ext *batch) {
     if (type == LLAMA_PROCESS_TYPE_ENCODE) require_encoder(ctx);
-    prepare_threads(ctx);
+    const computing here(ctx);
     return llama_process(ctx, type, batch);
 }
 

@@ -14,6 +14,21 @@ llama_context *init_from_model(call *c, llama_model *model, llama_context_params
 void end_context(llama_context *ctx);
 void retire_context(llama_context *ctx);
 
+// While one lives, the context computes, with its threads, until it is done or cancelled.
+class computing {
+  public:
+    explicit computing(llama_context *ctx);
+    ~computing();
+    computing(const computing &) = delete;
+    computing &operator=(const computing &) = delete;
+
+  private:
+    const llama_context *ctx_;
+};
+
+// End what the context computes; any thread may ask for it. False where it computes nothing.
+bool cancel(const llama_context *ctx);
+
 int32_t decode(call *, llama_context *ctx, llama_batch batch);
 int32_t encode(call *, llama_context *ctx, llama_batch batch);
 int32_t process(call *, llama_context *ctx, llama_process_type type, llama_batch_ext *batch);

@@ -9,6 +9,7 @@
 #include "checks/handle_table.h"
 #include "core/callbacks.h"
 #include "core/guard.h"
+#include "engine/contexts.h"
 #include "engine/cpus.h"
 #include "engine/logs.h"
 #include "engine/threads.h"
@@ -133,21 +134,21 @@ int32_t video_read_next(call *, mtmd_helper_video *ctx, mtmd_bitmap **bitmap, ch
 
 int32_t eval_chunks(call *, mtmd_context *ctx, llama_context *lctx, const mtmd_input_chunks *chunks, llama_pos n_past,
                     llama_seq_id sequence, int32_t n_batch, bool logits_last, llama_pos *new_n_past) {
-    prepare_threads(lctx);
+    const computing here(lctx);
     return mtmd_helper_eval_chunks(ctx, lctx, chunks, n_past, sequence, n_batch, logits_last, new_n_past);
 }
 
 int32_t eval_chunk_single(call *, mtmd_context *ctx, llama_context *lctx, const mtmd_input_chunk *chunk,
                           llama_pos n_past, llama_seq_id sequence, int32_t n_batch, bool logits_last,
                           llama_pos *new_n_past) {
-    prepare_threads(lctx);
+    const computing here(lctx);
     return mtmd_helper_eval_chunk_single(ctx, lctx, chunk, n_past, sequence, n_batch, logits_last, new_n_past);
 }
 
 int32_t decode_image_chunk(call *, mtmd_context *ctx, llama_context *lctx, const mtmd_input_chunk *chunk,
                            float *embeddings, llama_pos n_past, llama_seq_id sequence, int32_t n_batch,
                            llama_pos *new_n_past, mtmd_helper_post_decode_callback callback, void *user_data) {
-    prepare_threads(lctx);
+    const computing here(lctx);
     hooked<mtmd_helper_post_decode_callback> user{callback, user_data};
     return mtmd_helper_decode_image_chunk(ctx, lctx, chunk, embeddings, n_past, sequence, n_batch, new_n_past,
                                           callback ? decoded_hook : nullptr, &user);

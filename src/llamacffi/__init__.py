@@ -16,6 +16,7 @@ from llamacffi._native import (
     last_error,
     lib,
 )
+from llamacffi._native import cancel as _cancel
 from llamacffi._native import usable_cpus as _usable_cpus
 from llamacffi._version import __version__
 
@@ -27,6 +28,7 @@ __all__ = [
     "LlamaWarning",
     "__version__",
     "build_info",
+    "cancel",
     "ffi",
     "get_include",
     "install_as_llama_cpp",
@@ -77,6 +79,26 @@ def build_info() -> BuildInfo:
     from llamacffi import about
 
     return about.build_info()
+
+
+def cancel(ctx: object) -> bool:
+    """End what a context computes, from any thread, a signal handler or an asyncio task.
+
+    `llama_decode`, `llama_encode`, `llama_process` or one of mtmd's evaluations that runs in the context returns before the
+    next node of its graph, as when an abort callback says so: 2 from `llama_decode`. The context can be used as before;
+    of a long prompt those parts stay in its memory that were done (`llama_memory_seq_pos_max` tells how many). A call that
+    begins later is not cancelled.
+
+    Args:
+        ctx: the context, as a call takes it.
+
+    Returns:
+        Whether the context was computing.
+
+    Raises:
+        LlamaValueError: `ctx` is no context, or freed.
+    """
+    return bool(_cancel(ctx, ffi.typeof("struct llama_context *")))
 
 
 def usable_cpus() -> int:
