@@ -84,10 +84,10 @@ def build_info() -> BuildInfo:
 def cancel(ctx: object) -> bool:
     """End what a context computes, from any thread, a signal handler or an asyncio task.
 
-    `llama_decode`, `llama_encode`, `llama_process` or one of mtmd's evaluations that runs in the context returns before the
-    next node of its graph, as when an abort callback says so: 2 from `llama_decode`. The context can be used as before;
-    of a long prompt those parts stay in its memory that were done (`llama_memory_seq_pos_max` tells how many). A call that
-    begins later is not cancelled.
+    `llama_decode`, `llama_encode`, `llama_process` or one of mtmd's evaluations that runs in the context returns before
+    the next node of its graph, as when an abort callback says so: 2 from `llama_decode`. The context can be used as
+    before; of a long prompt those parts stay in its memory that were done (`llama_memory_seq_pos_max` tells how many).
+    A call that begins later is not cancelled.
 
     Args:
         ctx: the context, as a call takes it.
