@@ -59,21 +59,62 @@ PyObject *refuse(const function_row &function, Py_ssize_t count, PyObject *names
 
 }  // namespace
 
+namespace {
+
+#ifdef Py_GIL_DISABLED
+
+// Two threads would write it.
+bool came_in_order(const function_row &, Py_ssize_t, PyObject *) { return false; }
+void note_order(const function_row &, Py_ssize_t, PyObject *) {}
+
+#else
+
+// The tuple of names, kept, and the number of arguments before them, by which a function was last called with all in
+// the order of its parameters. A place in a program gives the same tuple each time.
+struct order {
+    PyObject *names;
+    Py_ssize_t count;
+};
+
+order orders[std::size(function_rows)];
+
+order &order_of(const function_row &function) { return orders[&function - function_rows]; }
+
+bool came_in_order(const function_row &function, Py_ssize_t count, PyObject *names) {
+    const order &last = order_of(function);
+    return names == last.names && count == last.count && names;
+}
+
+void note_order(const function_row &function, Py_ssize_t count, PyObject *names) {
+    Py_INCREF(names);
+    PyObject *old = order_of(function).names;
+    order_of(function) = {names, count};
+    Py_XDECREF(old);
+}
+
+#endif
+
+}  // namespace
+
 PyObject *call_by_name(const function_row &function, PyObject *const *arguments, Py_ssize_t count, PyObject *names,
                        PyObject *(*enter)(PyObject *const *)) {
-    PyObject *placed[max_parameters] = {};
+    if (came_in_order(function, count, names)) return enter(arguments);
     const Py_ssize_t named = names ? PyTuple_Size(names) : 0, wanted = function.count;
     if (count > wanted && !named && function.ignores_more) {
         const char *text = "%s() takes %u arguments; the others are ignored";
         return PyErr_WarnFormat(LlamaWarning, 1, text, function.name, function.count) < 0 ? nullptr : enter(arguments);
     }
     if (count + named != wanted) return refuse(function, count, names);
+    PyObject *placed[max_parameters] = {};
+    bool in_order = true;
     for (Py_ssize_t i = 0; i < count; ++i) placed[i] = arguments[i];
     for (Py_ssize_t i = 0; i < named; ++i) {
         const Py_ssize_t place = place_of(function, PyTuple_GetItem(names, i), count + i);
         if (place == nowhere || placed[place]) return refuse(function, count, names);
         placed[place] = arguments[count + i];
+        in_order &= place == count + i;
     }
+    if (in_order && named) note_order(function, count, names);
     return enter(placed);  // each place is taken, and once
 }
 
