@@ -1,7 +1,6 @@
 // See models.h.
 #include "engine/models.h"
 
-#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -45,8 +44,7 @@ void check_split(const llama_model_params &params) {
 
 template <typename Load>
 llama_model *load_model(const call *c, llama_model_params params, Load load) {
-    static std::once_flag prepared;
-    std::call_once(prepared, refuse_reading_of_reordered_weights);
+    refuse_reading_of_reordered_weights();
     check_split(params);
     load_progress state{params.progress_callback, params.progress_callback_user_data};
     params.progress_callback = progress_hook;

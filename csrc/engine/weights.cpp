@@ -3,6 +3,7 @@
 #include "engine/weights.h"
 
 #include <map>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -28,9 +29,7 @@ ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size)
     return buffer;
 }
 
-}  // namespace
-
-void refuse_reading_of_reordered_weights() {
+void replace_alloc_buffer() {
     ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
     const auto buffers_of = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
         ggml_backend_reg_get_proc_address(cpu, "ggml_backend_dev_get_extra_bufts"));
@@ -38,6 +37,13 @@ void refuse_reading_of_reordered_weights() {
         upstream_alloc[*type] = (*type)->iface.alloc_buffer;
         (*type)->iface.alloc_buffer = alloc_buffer;
     }
+}
+
+}  // namespace
+
+void refuse_reading_of_reordered_weights() {
+    static std::once_flag done;
+    std::call_once(done, replace_alloc_buffer);
 }
 
 void require_readable_weights(const llama_model *model) {
