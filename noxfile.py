@@ -26,6 +26,8 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 
 PIN = tomllib.loads((HERE / "third_party" / "llama.cpp" / "pin.toml").read_text(encoding="utf-8"))["source"]
 
+ONE_PROCESS = ("-n", "0")  # of pytest: for tests that build, that take all cores, or that watch threads
+
 nox.options.default_venv_backend = "venv"  # as the README says
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "test"]
@@ -90,7 +92,7 @@ def wheel(session: nox.Session) -> None:
     session.install("--no-build-isolation", "--editable", ".")
     session.run("python", "setup.py", "--quiet", "build_ext", "--inplace")
     give_tag(session, build_wheel(session, {}))
-    session.run("pytest", "-m", "wheel and not aarch64", *session.posargs)
+    session.run("pytest", *ONE_PROCESS, "-m", "wheel and not aarch64", *session.posargs)
 
 
 def build_wheel(session: nox.Session, env: dict[str, str]) -> Path:
@@ -113,7 +115,7 @@ def aarch64(session: nox.Session) -> None:
     session.install(*BUILD_REQUIRES, *EXTRAS["test"], *EXTRAS["wheel"])
     session.install("--no-build-isolation", "--editable", ".")  # what it is compared with
     give_tag(session, build_wheel(session, cross_build("aarch64")))
-    session.run("pytest", "-m", "aarch64", *session.posargs)
+    session.run("pytest", *ONE_PROCESS, "-m", "aarch64", *session.posargs)
 
 
 def cross_build(machine: str) -> dict[str, str]:
@@ -158,7 +160,7 @@ def engine(session: nox.Session) -> None:
         session.run("auditwheel", "repair", "--plat", tag, *excluded, "--wheel-dir", str(made), str(file))
         (file,) = made.glob(f"llamacffi_{name}-*{tag}.whl")
     session.run("pip", "install", "--quiet", "--no-deps", "--force-reinstall", str(file))
-    session.run("pytest", "-m", "engine", *(tests or [f"tests/add_ons/test_{name}.py"]))
+    session.run("pytest", *ONE_PROCESS, "-m", "engine", *(tests or [f"tests/add_ons/test_{name}.py"]))
 
 
 # ---------------------------------------------------------------- every CPython
@@ -167,7 +169,7 @@ CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpret
 OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"  # what wants neither qemu nor the tools
 # Without the GIL: tests of threads, and what pytest-run-parallel has many threads do together.
 THREADED_TESTS = ["tests/threads", "tests/safety/test_threads.py", "tests/safety/test_replaced.py"]
-TOGETHER = ["--parallel-threads=4", "--iterations=10", "tests/threads/test_parallel.py"]
+TOGETHER = [*ONE_PROCESS, "--parallel-threads=4", "--iterations=10", "tests/threads/test_parallel.py"]
 DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
 IN_DEBIAN = ("3.14", "3.15")
 PARTS = ("dev", "venv")
@@ -243,7 +245,7 @@ def enter_debian(session: nox.Session) -> list[str]:
 def long(session: nox.Session) -> None:
     """Run the tests that take minutes each."""
     session.install(".[test,dropin]")
-    session.run("pytest", "-m", "long", *session.posargs)
+    session.run("pytest", *ONE_PROCESS, "-m", "long", *session.posargs)
 
 
 @nox.session
@@ -350,7 +352,7 @@ def asan(session: nox.Session) -> None:
     own = str(HERE / "build" / "asan" / "preloaded.so")
     session.run("g++", "-shared", "-fPIC", "-O1", str(SANITIZERS / "preloaded.cpp"), "-o", own, external=True)
     fuzz = ["python", "tests/safety/fuzz", "--seeds", "300", "--hang", "600"]
-    run_sanitized(session, [own, library("libasan.so")], options, ["pytest", *tests], fuzz)
+    run_sanitized(session, [own, library("libasan.so")], options, ["pytest", *ONE_PROCESS, *tests], fuzz)
 
 
 @nox.session
@@ -363,7 +365,7 @@ def tsan(session: nox.Session) -> None:
     options = {"TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:suppressions={SANITIZERS / 'tsan.txt'}"}
     build_sanitized(session, "-fsanitize=thread")
     left_out = [f"--deselect={test}" for test in NOT_WITH_TSAN]
-    tests = ["pytest", "tests/threads", "tests/safety/test_threads.py", *left_out]
+    tests = ["pytest", *ONE_PROCESS, "tests/threads", "tests/safety/test_threads.py", *left_out]
     run_sanitized(session, [library("libtsan.so")], options, tests)
 
 
@@ -401,7 +403,7 @@ def run_sanitized(session: nox.Session, runtimes: list[str], options: dict[str, 
     env["LD_PRELOAD"] = " ".join([*runtimes, library("libstdc++.so.6")])
     env["PYTHONPATH"] = f"{SANITIZERS}:{folder / 'package'}"
     try:
-        for command in [["pytest", *session.posargs]] if session.posargs else commands:
+        for command in [["pytest", *ONE_PROCESS, *session.posargs]] if session.posargs else commands:
             session.run(*command, env=env)
     finally:
         found = list(filter(None, map(findings_of, reports.iterdir())))

@@ -14,7 +14,6 @@ from support import c_programs
 from support.checkout import PROGRAMS, vocabulary_folder
 from support.compute_threads import most_threads
 from support.objects import load
-from support.objects import load
 from support.processes import output_of
 
 SEPARATOR = b"\n__ggml_vocab_test__\n"
