@@ -56,7 +56,9 @@ def adopted(fresh: Path) -> Path:
 
 def test_the_wheel_holds_the_archive_s_files_but_for_those_that_load_a_library(wheel: Path, tmp_path: Path) -> None:
     fetch = load_fetch()
-    package = tmp_path / "archive"  # of its own: programs of other tests import from the cache's, and leave bytecode there
+    package = (
+        tmp_path / "archive"
+    )  # of its own: programs of other tests import from the cache's, and leave bytecode there
     fetch.unpack(fetch.pin(), "", ("llama_cpp/*",), package)
     theirs = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
     replaced = {f"llama_cpp/{name}.py" for name in ("llama_cpp", "_ggml", "llama_cpp_ext", "llava_cpp", "mtmd_cpp")}
