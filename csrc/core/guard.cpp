@@ -13,6 +13,7 @@
 #include "engine/deep_stack.h"
 #include "engine/joined_threads.h"
 #include "engine/logs.h"
+#include "engine/rpc_served.h"
 
 #ifdef LLAMACFFI_OWN_WAITS
 #include "engine/graph_guard.h"
@@ -77,6 +78,7 @@ void throw_assertion(const char *message) {
 void catch_assertions() {
     ggml_set_abort_callback(throw_assertion);
     llamacffi_is_inside_call = [] { return current != nullptr; };
+    log_lost_client = log_thrown;
 }
 
 ggml_abort_callback_t set_abort_message_callback(call *c, ggml_abort_callback_t callback) {

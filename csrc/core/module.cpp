@@ -18,6 +18,7 @@
 #include "core/function_objects.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
+#include "engine/rpc_served.h"
 
 namespace llamacffi {
 
@@ -184,6 +185,18 @@ static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
     return PyLong_FromLong(usable_cpus(root));
 }
 
+// The page is the process's from here on.
+static PyObject *serve_one_client(PyObject *, PyObject *arguments) {
+    int socket;
+    unsigned long long limit;
+    Py_ssize_t own;
+    Py_buffer page;
+    if (!PyArg_ParseTuple(arguments, "iKw*n", &socket, &limit, &page, &own)) return nullptr;
+    auto *taken = static_cast<std::atomic<uint64_t> *>(page.buf);
+    served = {socket, limit, taken, static_cast<size_t>(page.len) / sizeof *taken, static_cast<size_t>(own)};
+    return none();
+}
+
 // The tables of objects, and what is kept of ctypes and cffi, are the process's: one interpreter has them.
 static PyInterpreterState *interpreter = nullptr;
 
@@ -226,6 +239,9 @@ static PyMethodDef own_functions[] = {
      "meanwhile."},
     {"cancel", cancel_computation, METH_VARARGS,
      "cancel(ctx, ctype)\n--\n\nEnd what a context computes; see llamacffi.cancel."},
+    {"serve_one_client", serve_one_client, METH_VARARGS,
+     "serve_one_client(socket, limit, page, own)\n--\n\nLet ggml_backend_rpc_start_server serve this connection alone; "
+     "see llamacffi.rpc_server."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},

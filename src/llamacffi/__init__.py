@@ -27,6 +27,7 @@ __all__ = [
     "LlamaValueError",
     "LlamaWarning",
     "__version__",
+    "add_rpc_servers",
     "build_info",
     "cancel",
     "devices",
@@ -36,13 +37,16 @@ __all__ = [
     "last_error",
     "lib",
     "log_to",
+    "offload",
     "usable_cpus",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from llamacffi.about import BuildInfo
-    from llamacffi.device import Device
+    from llamacffi.device import AnyDevice, Device, Devices
     from llamacffi.logs import log_to
 
 
@@ -103,18 +107,75 @@ def cancel(ctx: object) -> bool:
     return bool(_cancel(ctx, ffi.typeof("struct llama_context *")))
 
 
-def devices() -> list[Device]:
-    """List what this build of llama.cpp can compute with on this machine.
+def devices() -> Devices:
+    """List what this build of llama.cpp can compute with: this machine's devices, and those of servers that were added.
 
     Returns:
-        A named tuple for each device of the ggml backend registry, in its order: `name`, `description`, `type`
-        (`cpu`, `gpu`, …), `memory_free` and `memory_total` in bytes, and `capabilities`.
+        A list of named tuples, which prints as a table: `name`, `description`, `type` (`cpu`, `gpu`, …), `memory_free`
+        and `memory_total` in bytes, and `capabilities`. Of a server that is not there any more, the description ends
+        with `(lost)`.
 
     Source: `ggml_backend_dev_get` and `ggml_backend_dev_get_props` in ggml-backend.h.
     """
     from llamacffi import device
 
     return device.devices()
+
+
+def add_rpc_servers(addresses: Iterable[str], timeout: float | None = None) -> Devices:
+    """Connect to servers of remote backends on other machines, which `llamacffi rpc-server` runs there.
+
+    Only a model that is given the devices uses them (`offload`); a load that names none goes on without.
+
+    Args:
+        addresses: of each server, as `host:port`.
+        timeout: how many seconds a server may take to be connected, and to answer; from then on it counts for all
+            servers, as the environment variable `LLAMACFFI_RPC_TIMEOUT` does. A `llamacffi rpc-server` that computes
+            for longer is asked whether it is there; llama.cpp's own has that long. If not given, 10 s, and 600 s for
+            an answer of llama.cpp's own server.
+
+    Returns:
+        Their devices, as `devices` lists them.
+
+    Raises:
+        LlamaError: a server cannot be reached, does not answer, or speaks something else. It names the server.
+        LlamaValueError: what is given is no address.
+
+    Source: `ggml_backend_rpc_add_server` in ggml-rpc.h.
+    """
+    from llamacffi import rpc_client
+
+    return rpc_client.add_rpc_servers(addresses, timeout)
+
+
+def offload(
+    params: object,
+    devices: Iterable[AnyDevice] | None = None,
+    *,
+    n_gpu_layers: int | None = None,
+    tensor_split: Sequence[float] | None = None,
+    split_mode: int | str | None = None,
+    main_gpu: int | Device | str | None = None,
+    tensor_buft_overrides: Mapping[str, AnyDevice] | None = None,
+) -> None:
+    """Set on which devices a model is to be, out of Python lists and names.
+
+    Args:
+        params: a `llama_model_params`, which keeps alive what its fields then point to. A field that is not given here
+            stays as it is.
+        devices: named tuples of `devices` or `add_rpc_servers`, names or addresses; an empty list is the CPU alone.
+        n_gpu_layers: how many of the last layers are there; -1 is all.
+        tensor_split: the share of each device.
+        split_mode: `none`, `layer`, `row` or `tensor`, or the constant.
+        main_gpu: the place in `devices`, or one of them, that has the whole model where `split_mode` is `none`.
+        tensor_buft_overrides: by a regular expression for names of tensors, the device whose memory they are in.
+
+    Raises:
+        LlamaValueError: there is no such device or mode, or the lengths do not meet.
+    """
+    from llamacffi import device
+
+    device.offload(params, devices, n_gpu_layers, tensor_split, split_mode, main_gpu, tensor_buft_overrides)
 
 
 def usable_cpus() -> int:

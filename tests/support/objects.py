@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+import llamacffi
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.tiny_model import BEGIN
@@ -26,6 +27,13 @@ TOKENS = (BEGIN, 5, 6)
 def load(path: Path | None = None, **fields: Any) -> Any:
     """Load a model, with these fields of its params; return None where llama.cpp does not load it."""
     params = _with_fields(llama.llama_model_default_params(), fields)
+    return llama.llama_model_load_from_file(os.fsencode(path or gguf_files.shared()), params)
+
+
+def load_on(devices: Any, path: Path | None = None, **options: Any) -> Any:
+    """Load a model on devices, with the options of `llamacffi.offload`."""
+    params = llama.llama_model_default_params()
+    llamacffi.offload(params, devices, **options)
     return llama.llama_model_load_from_file(os.fsencode(path or gguf_files.shared()), params)
 
 

@@ -30,6 +30,9 @@ class Shape:
     context: int = 4096
 
 
+LAYERED = Shape(layers=6, width=64)  # some that can be divided
+
+
 def write(path: Path, shape: Shape = Shape(), seed: int = 1, template: str = "") -> Path:
     """Write the model, with a chat template if one is given, and return its path."""
     writer = gguf.GGUFWriter(path, "llama")
