@@ -19,7 +19,9 @@ from llamacffi.cli.generate import generate
 from llamacffi.cli.info import info
 from llamacffi.cli.inspect import inspect
 from llamacffi.cli.perplexity import perplexity
+from llamacffi.cli.plan import plan
 from llamacffi.cli.quantize import quantize
+from llamacffi.cli.rpc_server import rpc_server
 from llamacffi.cli.tokenize import tokenize
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -34,6 +36,8 @@ COMMANDS: dict[Callable[..., None], str] = {
     perplexity: "llamacffi perplexity text.txt -m model.gguf",
     quantize: "llamacffi quantize model-f16.gguf model-q4.gguf Q4_K_M",
     bench: "llamacffi bench -m model.gguf -p 512 -n 128",
+    rpc_server: "llamacffi rpc-server --host 192.168.0.7 --memory 16000",
+    plan: "llamacffi plan model.gguf --worker 16GB --worker 32GB,100,1",
 }
 WITHOUT_TYPER = {
     "demo": "Show this machine, a model, and text that it generates.",

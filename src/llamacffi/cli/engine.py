@@ -20,6 +20,7 @@ import llamacffi
 from llamacffi import default_model, llama_cpp, pinned_download
 from llamacffi.cli import CommandError, terminal
 from llamacffi.cli.options import Engine
+from llamacffi.device import Device, added
 
 LOGGER = "llama.cpp"
 DEFAULT_CONTEXT = 4096  # what a model was trained for may be more than the machine's memory has room for
@@ -55,10 +56,12 @@ def model_path(given: Path | None) -> Path:
 
 
 @contextlib.contextmanager
-def loaded(given: Path | None, **fields: Any) -> Iterator[int]:
-    """Load a model, with these fields of its params, and free it at the end."""
+def loaded(given: Path | None, servers: str | None = None, **fields: Any) -> Iterator[int]:
+    """Load a model, on these servers, with these fields of its params, and free it at the end."""
     path = model_path(given)
     params = llama_cpp.llama_model_default_params()
+    if servers:
+        llamacffi.offload(params, devices_of(servers))
     for name, value in fields.items():
         setattr(params, name, value)
     with terminal.progress("loading", 1) as advance:
@@ -79,7 +82,14 @@ def loaded(given: Path | None, **fields: Any) -> Iterator[int]:
 
 def load(engine: Engine) -> contextlib.AbstractContextManager[int]:
     """Load the model that the options name, as they say."""
-    return loaded(engine.model, **({} if engine.n_gpu_layers is None else {"n_gpu_layers": engine.n_gpu_layers}))
+    fields = {} if engine.n_gpu_layers is None else {"n_gpu_layers": engine.n_gpu_layers}
+    return loaded(engine.model, engine.rpc, **fields)
+
+
+def devices_of(servers: str) -> list[Device]:
+    """Return the devices of servers, and this machine's GPUs behind them, as llama.cpp's tools take them."""
+    own = [device for device in llamacffi.devices() if device.type in ("gpu", "igpu") and device.name not in added]
+    return [*llamacffi.add_rpc_servers(servers.split(",")), *own]
 
 
 @contextlib.contextmanager

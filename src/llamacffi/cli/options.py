@@ -39,6 +39,9 @@ class Engine:
         int | None,
         typer.Option("-ngl", "--n-gpu-layers", metavar="N", help="Layers on the GPU (all)."),
     ] = None
+    rpc: Annotated[
+        str | None, typer.Option("--rpc", metavar="HOST:PORT,…", help="Servers that compute: see rpc-server.")
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)
