@@ -17,6 +17,7 @@ from pycparser import c_ast
 
 from bindgen import comments, memory_rules, policy, trim_header
 from bindgen.c_types import Kind, Types, found, is_variadic, parameter_names, parameters
+from bindgen.function_table import in_python
 from bindgen.python_types import ADAPTER, PythonTypes, callback_name, handle
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -27,10 +28,13 @@ MIXINS = {"llama_model_params": "_LoadMode", "llama_context_params": "_FlashAtte
 # What Python names otherwise than the headers do.
 OWN = {
     "llama_model_save_to_file": """\
-def llama_model_save_to_file(
-    model: llama_model_p | _Handle, fname: bytes | str | os.PathLike[str], **kwargs: object
-) -> bool:
+@overload
+def llama_model_save_to_file(model: llama_model_p | _Handle, fname: bytes | str | os.PathLike[str]) -> bool:
     \"\"\"Save a model to a GGUF file; False where that failed.\"\"\"
+
+@overload
+def llama_model_save_to_file(model: llama_model_p | _Handle, *, path_model: bytes | str | os.PathLike[str]) -> bool:
+    \"\"\"The same, by the header's name.\"\"\"
 """,
 }
 OLD = {
@@ -41,7 +45,7 @@ OLD = {
     "llama_memory_i_p_ctypes": "llama_memory_i_p_ctypes: TypeAlias = ctypes.c_void_p\n",
     "llama_set_adapter_lora": """\
 @deprecated("use llama_set_adapters_lora instead")
-def llama_set_adapter_lora(ctx: llama_context_p | _Handle, adapter: _Handle, scale: float, /) -> int: ...
+def llama_set_adapter_lora(ctx: llama_context_p | _Handle, adapter: _Handle, scale: float) -> int: ...
 """,
     "llama_apply_adapter_cvec": """\
 @deprecated("use llama_set_adapter_cvec instead")
@@ -52,7 +56,6 @@ def llama_apply_adapter_cvec(
     n_embd: int,
     il_start: int,
     il_end: int,
-    /,
 ) -> int: ...
 """,
 }
@@ -78,16 +81,16 @@ class Stubs:
 
     def _media(self) -> str:
         own = head("mtmd_cpp")
-        names = [*self.constants, *self.declared, *self.functions]
-        given = [one for one in names if one.lower().startswith("mtmd_") and f"def {one}(" not in own]
-        return (
-            own + "\nfrom llamacffi.llama_cpp import (\n" + "".join(f"    {one} as {one},\n" for one in given) + ")\n"
-        )
+        all_names = [*self.constants, *self.declared, *self.functions]
+        given = [one for one in all_names if one.lower().startswith("mtmd_") and f"def {one}(" not in own]
+        names = "".join(f"    {one} as {one},\n" for one in given)
+        return f"{own}\nfrom llamacffi.llama_cpp import (\n{names})\n"
 
     def _extension(self) -> str:
         """`lib` has the facade's functions and constants; their comments stand there."""
         lines = [f"{name}: Final[int]\n" for name in self.constants if not name.startswith("LLAMA_VOCAB_PRE_TYPE_")]
-        lines += [f"@staticmethod\n{self._signature(node)} ...\n" for node in self.header.functions]
+        signatures = [one for node in self.header.functions for one in self._signatures(node, "@staticmethod")]
+        lines += [f"{signature} ...\n" for signature in signatures]
         body = textwrap.indent("".join(lines), "    ")
         known = {*self.declared, *re.findall(r"^(?:class )?(_\w+)\b", head("llama_cpp"), re.M)}
         used = sorted(known & {*re.findall(r"\w+", body)})
@@ -198,35 +201,37 @@ class Stubs:
         for parameter, spelled in zip(parameters(node), parameter_names(node), strict=True):
             made = self.python.ctypes_type(name, "", parameter.type)
             got = self.python.read(parameter.type, made)
-            yield python_name(spelled), got.replace("bytes | None", "bytes | _MaybeNone")
+            yield in_python(spelled), got.replace("bytes | None", "bytes | _MaybeNone")
 
     # ---------------------------------------------------------------- functions
 
     def _function(self, node: c_ast.Decl) -> str:
-        return f"{self._signature(node)}\n{textwrap.indent(docstring(self._said(node)), '    ')}"
+        said = textwrap.indent(docstring(self._said(node)), "    ")
+        return "\n".join(f"{signature}\n{said}" for signature in self._signatures(node))
 
     def _said(self, node: c_ast.Decl) -> str:
         return f"{self.types.prototype(node)}\n\n{comments.of(node)}".strip()
 
-    def _signature(self, node: c_ast.Decl) -> str:
+    def _signatures(self, node: c_ast.Decl, *decorators: str) -> Iterator[str]:
+        """One, or two where a parameter has a documented name beside the header's."""
+        also, names = self.policy.of(node.name).also, parameter_names(node)
+        hint = self.header.deprecated.get(node.name)
+        before = ["@overload"] * bool(also) + [*decorators] + [f"@deprecated({hint!r})"] * bool(hint)
+        for spelled in [names, [also.get(name, name) for name in names]] if also else [names]:
+            yield "\n".join([*before, self._signature(node, spelled)])
+
+    def _signature(self, node: c_ast.Decl, names: list[str]) -> str:
         rules = self.policy.of(node.name)
         result = self.python.returned(self.types.kind(node.type.type), rules.as_pointer, rules.never_null)
-        given = ", ".join(self._parameters(node, rules))
-        hint = self.header.deprecated.get(node.name)
-        return f"{f'@deprecated({hint!r})' + chr(10) if hint else ''}def {node.name}({given}) -> {result}:"
+        given = [f"{in_python(name)}: {one}" for name, one in zip(names, self._accepted(node, rules), strict=False)]
+        rest = ["*arguments: _Cdata"] * is_variadic(node)
+        return f"def {node.name}({', '.join(given + rest)}) -> {result}:"
 
-    def _parameters(self, node: c_ast.Decl, rules: policy.Rules) -> Iterator[str]:
-        """One that Python cannot spell, and those before it, can have no names in a call."""
-        names = parameter_names(node)
-        unspelled = max((index for index, name in enumerate(names) if keyword.iskeyword(name)), default=-1)
-        for index, (parameter, name) in enumerate(zip(parameters(node), names, strict=True)):
-            if isinstance(parameter, c_ast.EllipsisParam):
-                yield "*arguments: _Cdata"
-                continue
-            kind = self.types.kind(parameter.type)
-            yield f"{python_name(name)}: {self.python.accepted(kind, self._may_be_null(node, name, kind, rules))}"
-            if index == unspelled:
-                yield "/"
+    def _accepted(self, node: c_ast.Decl, rules: policy.Rules) -> Iterator[str]:
+        for parameter, name in zip(parameters(node), parameter_names(node), strict=True):
+            if not isinstance(parameter, c_ast.EllipsisParam):
+                kind = self.types.kind(parameter.type)
+                yield self.python.accepted(kind, self._may_be_null(node, name, kind, rules))
 
     def _may_be_null(self, node: c_ast.Decl, name: str, kind: Kind, rules: policy.Rules) -> bool:
         if kind.name in ("HANDLE", "OBJECT"):
@@ -264,7 +269,3 @@ def docstring(text: str) -> str:
     """Write a text as a docstring; nothing for no text."""
     lines = text.replace("\\", "\\\\").replace('"""', "'''").removesuffix('"').splitlines()
     return "\n".join(['"""' + lines[0], *lines[1:]]) + '"""\n' if lines else ""
-
-
-def python_name(name: str) -> str:
-    return f"{name}_" if keyword.iskeyword(name) else name

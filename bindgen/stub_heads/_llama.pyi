@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 from _cffi_backend import FFI  # its types are the package types-cffi; without it this is Any
 from typing_extensions import deprecated

@@ -18,7 +18,20 @@ import os
 import pathlib
 from _ctypes import CFuncPtr as _CFuncPtr
 from collections.abc import Callable
-from typing import Any, Final, Generic, NewType, Protocol, Self, SupportsFloat, SupportsIndex, TypeAlias, TypeVar, final
+from typing import (
+    Any,
+    Final,
+    Generic,
+    NewType,
+    Protocol,
+    Self,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    final,
+    overload,
+)
 
 from typing_extensions import deprecated
 

@@ -19,7 +19,7 @@ from llamacffi.old_code import Library as _Library
 _libmtmd: _Library
 
 @deprecated("use mtmd_get_audio_sample_rate instead")
-def mtmd_get_audio_bitrate(ctx: mtmd_context_p | _Handle, /) -> int:
+def mtmd_get_audio_bitrate(ctx: mtmd_context_p | _Handle) -> int:
     """Return the sample rate that a projector wants."""
 
 def mtmd_helper_bitmap_init_from_file(
@@ -27,7 +27,6 @@ def mtmd_helper_bitmap_init_from_file(
     fname: _Text,
     placeholder: _Flag,
     opt: mtmd_helper_init_opt | None = None,
-    /,
 ) -> mtmd_bitmap_p | None:
     """Read an image or a sound from a file; None where it could not be read."""
 
@@ -37,6 +36,5 @@ def mtmd_helper_bitmap_init_from_buf(
     length: _Integer,
     placeholder: _Flag,
     opt: mtmd_helper_init_opt | None = None,
-    /,
 ) -> mtmd_bitmap_p | None:
     """Read an image or a sound from memory that holds a file; None where it could not be read."""

@@ -14,6 +14,8 @@ from llamacffi import llama_cpp as llama
 def load(path: str) -> llama.llama_context_p:
     llama.llama_backend_init()
     llama.llama_numa_init(llama.GGML_NUMA_STRATEGY_DISABLED)
+    llama.llama_numa_init(numa=0)
+    llama.llama_numa_init(numa_strategy=0)  # as documented
     params = llama.llama_model_default_params()
     params.n_gpu_layers = 0
     params.use_mmap = True
@@ -122,5 +124,9 @@ def others(model: llama.llama_model_p, ctx: llama.llama_context_p) -> None:
     if projector:
         bitmap = mtmd_cpp.mtmd_helper_bitmap_init_from_file(projector, b"image.png", False)
         mtmd_cpp.mtmd_bitmap_free(bitmap)
+    saved = llama.llama_model_save_to_file(model, "copy.gguf") and llama.llama_model_save_to_file(
+        model, path_model=b"x"
+    )
+    print(saved, lib.llama_model_save_to_file(model, fname="copy.gguf"))
     llama.llama_free(ctx)
     llama.llama_model_free(model)
