@@ -32,7 +32,8 @@ def at(file: str, line: int) -> str:
     """Return the comments of what is declared on a line, counted from 1, or ''."""
     lines = header_lines(file)
     first = _first(lines, line - 1)
-    return "\n".join([*_above(lines, first), *_within(lines, first, line - 1)]).strip()
+    above = "\n".join(_above(lines, first)).strip()
+    return "\n".join(filter(None, [above, *_within(lines, first, line - 1)]))
 
 
 def _first(lines: tuple[str, ...], index: int) -> int:

@@ -95,7 +95,8 @@ class PythonTypes:
             return name if never_null else f"{name} | None"
         if kind.name in ("VALUE", "FUNCTION"):
             return self.class_name(kind.python)
-        names = {"VOID": "None", "TEXT": "bytes | None", "BYTES": "int | None", "ENUM": "int"}
+        text = "bytes" if never_null else "bytes | None"
+        names = {"VOID": "None", "TEXT": text, "BYTES": "int | None", "ENUM": "int"}
         return names.get(kind.name) or NOT_INTS.get(kind.python, "int")
 
     # ---------------------------------------------------------------- ctypes: fields and callbacks

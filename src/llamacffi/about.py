@@ -32,7 +32,7 @@ class BuildInfo(NamedTuple):
 def build_info() -> BuildInfo:
     """Ask the extension."""
     told = _native.build_info()
-    commit = _native.lib.ggml_commit() or b""
+    commit: bytes = _native.lib.ggml_commit()
     return BuildInfo(
         __version__,
         commit.decode(),

@@ -50,8 +50,7 @@ def tokenize(model: llama.llama_model_p, text: str) -> list[int]:
     llama.llama_token_to_piece(vocab, ctypes.c_int32(1), piece, len(piece), 0, False)
     llama.llama_detokenize(vocab, [1, 2, 3], 3, piece, len(piece), False, False)
     llama.llama_detokenize(vocab, (1, 2, 3), 3, ctypes.create_string_buffer(64), 64, False, False)
-    name = llama.llama_vocab_get_text(vocab, 1)
-    return [*(name or b"")]
+    return [*llama.llama_vocab_get_text(vocab, 1)]
 
 
 def decode(

@@ -25,7 +25,7 @@ def handles(
     llama.llama_n_ctx(None)  # wrong: arg-type reportArgumentType
     new = llama.llama_init_from_model(model, llama.llama_context_default_params())
     llama.llama_n_ctx(new)  # wrong: arg-type reportArgumentType
-    llama.llama_vocab_get_text(vocab, 1).decode()  # wrong: union-attr reportOptionalMemberAccess
+    llama.llama_model_chat_template(model, None).decode()  # wrong: union-attr reportOptionalMemberAccess
 
 
 def values(ctx: llama.llama_context_p, vocab: llama.llama_vocab_p) -> None:
