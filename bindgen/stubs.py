@@ -60,6 +60,8 @@ def llama_apply_adapter_cvec(
 """,
 }
 
+Field = tuple[str, str, str, str]  # name, annotation, what it may be set to, comment
+
 
 class Stubs:
     """The stubs' parts, by the names that they declare: constants, types, functions."""
@@ -123,10 +125,8 @@ class Stubs:
 
     def _handles(self) -> Iterator[tuple[str, str]]:
         """Each kind of handle, and what stands for one in a ctypes array or struct."""
-        kinds = dict.fromkeys(
-            [*self.policy.kinds, *(node.name for node in found(self.header.nodes, c_ast.Struct) if node.name)]
-        )
-        for kind in sorted(kinds.keys() - self.types.complete):
+        named = {node.name for node in found(self.header.nodes, c_ast.Struct) if node.name}
+        for kind in sorted((named | self.policy.kinds.keys()) - self.types.complete):
             name = handle(kind)
             made = ": TypeAlias = ctypes.c_void_p" if kind == ADAPTER else f' = NewType("{name}", int)'
             pointer = "ctypes._Pointer[ctypes.c_void_p]" if kind == ADAPTER else "ctypes.c_void_p"
@@ -137,12 +137,9 @@ class Stubs:
         name, end = node.name, self.types.resolve(node.type)
         if isinstance(end, c_ast.PtrDecl) and isinstance(end.type, c_ast.FuncDecl):
             yield name, self._callback(name, end.type, docstring(self._said(node)))
-        elif (
-            not isinstance(end, c_ast.Struct | c_ast.Enum | c_ast.ArrayDecl)
-            and handle(self.types.kind(node.type).python) != name
-        ):
+        elif not isinstance(end, c_ast.Struct | c_ast.Enum | c_ast.ArrayDecl) and name != handle("llama_memory_i"):
             yield name, f"{name}: TypeAlias = {self.python.ctypes_type('', '', node.type)}\n"
-        if name == "llama_token":
+        if name == "llama_token":  # the one number that has names for pointers to it
             yield from self._pointers(name, "ctypes.c_int32")
 
     def _pointers(self, name: str, made: str) -> Iterator[tuple[str, str]]:
@@ -153,30 +150,33 @@ class Stubs:
         owner = self.types.name(struct)
         if not owner:
             return  # comes with the struct that it is in
-        name = self.python.class_name(owner)
-        yield from self._unnamed(owner, struct)
-        fields = [field for field in struct.decls if field.name and not keyword.iskeyword(field.name)]
-        cells = [(field.name, *self._field(owner, field), comments.of(field)) for field in fields]
+        yield from self._declared_in_place(owner, struct)
+        name, fields = self.python.class_name(owner), self._fields(owner, struct)
         if any(isinstance(field.type, c_ast.Union) for field in struct.decls):
             union = f"{owner}_value"
-            cells.append(("value", f"ctypes._CField[{union}, {union}, {union}]", union, ""))
+            fields.append(("value", f"ctypes._CField[{union}, {union}, {union}]", union, ""))
         bases = ", ".join(filter(None, (MIXINS.get(owner), "_Structure")))
-        yield name, class_text(name, bases, docstring(comments.of(struct)), cells)
+        yield name, class_text(name, bases, docstring(comments.of(struct)), fields)
         if owner.startswith(WITH_POINTERS):
             yield from self._pointers(owner, name)
 
-    def _unnamed(self, owner: str, struct: c_ast.Struct) -> Iterator[tuple[str, str]]:
-        """The structs and unions that are declared in the place of a field, and the callbacks."""
+    def _declared_in_place(self, owner: str, struct: c_ast.Struct) -> Iterator[tuple[str, str]]:
+        """The structs, unions and callbacks that a struct declares in the place of a field."""
         for field in struct.decls:
             end = getattr(field.type, "type", field.type)
             if isinstance(field.type, c_ast.Union):
-                cells = [(one.name, *self._field(owner, one), comments.of(one)) for one in field.type.decls]
-                yield f"{owner}_value", class_text(f"{owner}_value", "ctypes.Union", "", cells)
+                name = f"{owner}_value"
+                yield name, class_text(name, "ctypes.Union", "", self._fields(owner, field.type))
             elif isinstance(end, c_ast.Struct) and end.decls:
-                cells = [(one.name, *self._field(owner, one), comments.of(one)) for one in end.decls]
-                yield f"_{owner}_{field.name}", class_text(f"_{owner}_{field.name}", "_Structure", "", cells)
+                name = f"_{owner}_{field.name}"
+                yield name, class_text(name, "_Structure", "", self._fields(owner, end))
             elif isinstance(end, c_ast.FuncDecl) and (name := callback_name(owner, field.name)):
                 yield name, self._callback(name, end, docstring(comments.of(field)))
+
+    def _fields(self, owner: str, struct: c_ast.Struct) -> list[Field]:
+        """Those that Python can spell."""
+        spelled = [field for field in struct.decls if field.name and not keyword.iskeyword(field.name)]
+        return [(field.name, *self._field(owner, field), comments.of(field)) for field in spelled]
 
     def _field(self, owner: str, field: c_ast.Decl) -> tuple[str, str]:
         """Return the annotation of a field, and what it may be set to."""
@@ -257,7 +257,7 @@ def pre_types() -> list[str]:
     raise ValueError(f"{PYTHON_NAMES} has no VOCAB_PRE_TYPES")
 
 
-def class_text(name: str, bases: str, doc: str, fields: list[tuple[str, str, str, str]]) -> str:
+def class_text(name: str, bases: str, doc: str, fields: list[Field]) -> str:
     """Write a struct: its fields, each with its comment, and what may be given when it is made."""
     lines = [doc, *(f"{field}: {annotation}\n{docstring(said)}" for field, annotation, _, said in fields)]
     given = ", ".join(f"{field}: {written} = ..." for field, _, written, _ in fields)
