@@ -1,4 +1,7 @@
-"""The extension: `ffi` and `lib`, cffi's objects; the functions of `lib` are those of `llamacffi.llama_cpp`."""
+"""The extension: `ffi` and `lib`, cffi's objects; the functions of `lib` are those of `llamacffi.llama_cpp`.
+
+Beside them stands what `own_functions` in csrc/core/module.cpp has, for the package's own modules.
+"""
 
 import ctypes
 from collections.abc import Callable
