@@ -42,10 +42,11 @@ def readme_command(word: str) -> list[str]:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and the workflows."""
-    session.install(*EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
+    session.install(*BUILD_REQUIRES, *EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("python", "tests/stubs/checkers.py")  # what users' checkers make of the stubs
     session.run("zizmor", "--offline", "--quiet", ".github")
     session.run(
         "clang-format",

@@ -77,9 +77,7 @@ def mtmd_helper_bitmap_init_from_file(ctx: Any, fname: Any, placeholder: bool, o
     return _bitmap(mtmd_helper_bitmap_init_from_file_wrapper(ctx, fname, placeholder, _options(opt)))
 
 
-def mtmd_helper_bitmap_init_from_buf(
-    ctx: Any, buf: Any, length: int, placeholder: bool, opt: Any = None, /
-) -> int | None:
+def mtmd_helper_bitmap_init_from_buf(ctx: Any, buf: Any, length: int, placeholder: bool, opt: Any = None) -> int | None:
     """Read an image or a sound from memory that holds a file.
 
     Args:
