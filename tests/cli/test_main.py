@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from llamacffi.cli import app
+from support.checkout import ROOT
 from support.commands import LLAMACFFI, Call, start
 from support.processes import Ended, run, run_python
 
@@ -44,10 +45,14 @@ def test_the_help_lists_each_command_with_a_whole_sentence(call: Call) -> None:
         assert re.search(rf"^  {name} +\S.*[^.]\.$", said.out, re.M), name
 
 
-def test_no_command_is_wrong_usage_and_shows_the_help(call: Call) -> None:
-    said = call()
-    assert said.status == 2
-    assert "Commands:" in said.out + said.err
+def test_the_documentation_shows_each_command() -> None:
+    text = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        assert re.search(rf"^.*\$ .*llamacffi {name}", text, re.M), name
+
+
+def test_no_command_shows_the_help(call: Call) -> None:
+    assert call() == call("--help")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,12 @@ def test_verbose_shows_what_llama_cpp_logs(tiny_path: Path) -> None:
     ended = run(LLAMACFFI, "-v", "tokenize", "-p", "x", "--ids", "-m", tiny_path)
     assert (ended.returncode, ended.stdout[0]) == (0, "[")
     assert "llama_model_loader: " in ended.stderr
+
+
+def test_options_of_all_commands_may_stand_before_those_that_need_no_typer() -> None:
+    code = "import sys; print(sys.argv)"
+    assert run(LLAMACFFI, "-v", "run", "-", "--more", "-x", input=code).stdout == "['-', '--more', '-x']\n"
+    assert run(LLAMACFFI, "-v", "demo", "--tokens", "0").returncode == 2
 
 
 # ---------------------------------------------------------------- the extra

@@ -114,7 +114,7 @@ int main(int, char **given) {
     context.n_ctx = params.n_ctx;
     context.n_batch = params.n_batch;
     llama_context *ctx = llama_init_from_model(llama_model_load_from_file(given[1], model), context);
-    printf("%.9f", perplexity(ctx, params, params.n_ctx).ppl_value);
+    printf(" %.9f", perplexity(ctx, params, params.n_ctx).ppl_value);
 }
 """
 HEADERS = ("tools/perplexity", "common", "include", "ggml/include", "vendor")
@@ -127,7 +127,8 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Of what the tool is linked with it needs a few files; the rest of those is left out, with what they name.
     """
     folder = tmp_path_factory.mktemp("upstream")
-    source = Path(load_fetch().extract("vendor/llama.cpp/*")) / "vendor" / "llama.cpp"
+    fetch, source = load_fetch(), folder / "source"
+    fetch.unpack(fetch.pin(), fetch.pin()["root"], tuple(f"{name}/*" for name in HEADERS), source)
     (folder / "caller.cpp").write_text(CALLER)
     files = [folder / "caller.cpp", *(source / "common" / f"{name}.cpp" for name in ("common", "json", "log"))]
     flags = ["-std=c++17", "-O1", "-w", "-ffunction-sections", *(f"-I{source / name}" for name in HEADERS)]

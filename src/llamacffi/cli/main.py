@@ -76,7 +76,7 @@ def with_typer(given: list[str]) -> int:
         raise CommandError(
             "only demo, run and adopt work without Typer and Rich: install them with pip install 'llamacffi[cli]'"
         ) from None
-    return app.run(given)
+    return app.run(given or ["--help"])
 
 
 def hushed() -> int:
