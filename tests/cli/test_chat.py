@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def test_an_answer_knows_what_was_said_before(chat: Call, tiny: Any) -> None:
     answer = likeliest(tiny, FIRST, 12)
     then = f"{FIRST}{answer.strip()}<|im_end|>\n<|im_start|>user\na dog<|im_end|>\n<|im_start|>assistant\n"
     assert chat(*GREEDY, stdin="a cat\na dog\n").out == f"{answer}\n{likeliest(tiny, then, 12)}\n"
+
+
+def test_a_memory_that_cannot_drop_a_part_makes_no_difference(call: Call, architecture: Callable[[str], Path]) -> None:
+    """As that of Mamba: what was taken back is computed anew."""
+    path = architecture("mamba")
+    command = ("chat", "-m", path, "--chat-template", "chatml", *GREEDY)
+    once = call(*command, stdin="a cat\n").out
+    assert call(*command, stdin="a cat\n/retry\n").out == 2 * once
+    assert call(*command, stdin="a dog\n/undo\na cat\n").out.endswith(once)
 
 
 def test_a_system_prompt_comes_first(chat: Call, tiny: Any) -> None:

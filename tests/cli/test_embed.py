@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,17 @@ def test_many_texts_come_out_in_their_order_whatever_the_batches_are(embed: Call
     one, other = (embed("-c", size, stdin=lines(*texts)) for size in (512, 32))
     assert [json.loads(line)["text"] for line in one.out.splitlines()] == texts
     np.testing.assert_allclose(vectors(one.out), vectors(other.out), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5", "mamba"])
+def test_a_text_has_the_same_embedding_alone_and_among_others(
+    kind: str, call: Call, architecture: Callable[[str], Path]
+) -> None:
+    command = ("embed", "-m", architecture(kind), "-t", 1)
+    together = vectors(call(*command, stdin=lines(*TEXTS)).out)
+    alone = [vectors(call(*command, "-p", text).out)[0] for text in TEXTS]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-3)
+    assert np.linalg.norm(together[0] - together[1]) > 0.01
 
 
 def test_what_else_an_object_has_comes_out_with_it(embed: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ def test_a_json_schema_is_followed(generate: Call, tmp_path: Path) -> None:
     said = generate("-p", PROMPT, "-j", json.dumps(schema), "--seed", 1)
     assert isinstance(json.loads(said.out)["age"], int)
     assert generate("-p", PROMPT, "-jf", tmp_path / "schema.json", "--seed", 1).out == said.out
+
+
+# ---------------------------------------------------------------- models that do not write
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+@pytest.mark.parametrize("command", ["generate", "chat", "bench", "perplexity"])
+def test_a_model_that_does_not_go_on_with_a_text_is_one_sentence(
+    command: str, kind: str, call: Call, architecture: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("a cat " * 100)
+    more = {"chat": ("--chat-template", "chatml"), "perplexity": (str(tmp_path / "text"), "-c", "16")}.get(command, ())
+    said = call(command, "-m", architecture(kind), *more, stdin="a cat\n")
+    assert said.status == 1
+    assert said.err == (
+        "llamacffi: this model does not go on with a text: `llamacffi embed` is for models such as this\n"
+    )
 
 
 # ---------------------------------------------------------------- stderr

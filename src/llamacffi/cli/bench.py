@@ -76,6 +76,7 @@ def measured(model: int, given: BatchEngine, name: str, number: int, times: int)
     """Run one test that many times, and return what came out."""
     run = {"pp": prompt, "tg": generation}[name]
     with engine.context_of(model, given, number, n_batch=min(given.batch_size, number)) as context:
+        engine.check_writes(context)
         tokens = random_tokens(model, number)
         seconds = runs(context, run, tokens, times, f"{name}{number}")
     speeds = [number / second for second in seconds]

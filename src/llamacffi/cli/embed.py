@@ -149,7 +149,8 @@ def compute(context: int, texts: list[list[int]]) -> None:
     batch = llama_cpp.llama_batch_init(sum(map(len, texts)), 0, 1)
     try:
         fill(batch, texts)
-        engine.checked(llama_cpp.llama_decode(context, batch))
+        encodes = llama_cpp.llama_model_has_encoder(llama_cpp.llama_get_model(context))
+        engine.checked((llama_cpp.llama_encode if encodes else llama_cpp.llama_decode)(context, batch))
     finally:
         llama_cpp.llama_batch_free(batch)
 
