@@ -29,6 +29,7 @@ __all__ = [
     "__version__",
     "build_info",
     "cancel",
+    "devices",
     "ffi",
     "get_include",
     "install_as_llama_cpp",
@@ -41,6 +42,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from llamacffi.about import BuildInfo
+    from llamacffi.device import Device
     from llamacffi.logs import log_to
 
 
@@ -99,6 +101,20 @@ def cancel(ctx: object) -> bool:
         LlamaValueError: `ctx` is no context, or freed.
     """
     return bool(_cancel(ctx, ffi.typeof("struct llama_context *")))
+
+
+def devices() -> list[Device]:
+    """List what this build of llama.cpp can compute with on this machine.
+
+    Returns:
+        A named tuple for each device of the ggml backend registry, in its order: `name`, `description`, `type`
+        (`cpu`, `gpu`, …), `memory_free` and `memory_total` in bytes, and `capabilities`.
+
+    Source: `ggml_backend_dev_get` and `ggml_backend_dev_get_props` in ggml-backend.h.
+    """
+    from llamacffi import device
+
+    return device.devices()
 
 
 def usable_cpus() -> int:

