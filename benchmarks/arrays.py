@@ -1,8 +1,7 @@
 """Measure llamacffi.arrays beside the loops over C's functions in Python that it spares: 2,000 tokens, one process.
 
 Both sides call the same extension and must give the same before they are measured. They take turns in rounds, and the
-fastest round of each counts. What needs no loop (`tokenize`, `state`, `restore`) stands beside the bare call of C's
-function.
+fastest round of each counts. What needs no loop (`tokenize`, `state`) stands beside the bare call of C's function.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ from llamacffi import arrays, default_model
 from llamacffi import llama_cpp as llama
 
 COUNT = 2000  # tokens
-TEXT = "The quick brown fox jumps over the lazy dog, and 17 llamas look on. "
+TEXT = Path(__file__).resolve().parents[1] / "docs" / "safety.md"  # prose, of more tokens than that
 SPELL = 0.02  # seconds of one side in a round, at least one call
 
 LEAST_SPEEDUP = 10.0  # over a loop
-MOST_OVERHEAD = 1.5  # over one call of C's function
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def open_world(path: Path) -> World:
     params.n_threads = params.n_threads_batch = 1
     ctx = llama.llama_init_from_model(model, params)
     vocab = llama.llama_model_get_vocab(model)
-    tokens = arrays.tokenize(vocab, TEXT * COUNT)[:COUNT].tolist()
+    tokens = arrays.tokenize(vocab, TEXT.read_text(encoding="utf-8"))[:COUNT].tolist()
     batch = llama.llama_batch_init(COUNT, 0, 1)
     arrays.fill_batch(batch, tokens[:64])
     if llama.llama_decode(ctx, batch) != 0:
@@ -74,7 +72,7 @@ def pieces(world: World) -> list[bytes]:
     found = []
     for token in world.tokens:
         size = llama.llama_token_to_piece(world.vocab, token, room, len(room), 0, True)
-        found.append(room.raw[:size])
+        found.append(room[:size])
     return found
 
 
@@ -135,7 +133,6 @@ def state(world: World) -> Any:
 def rows(world: World) -> Iterator[Row]:
     w, given = world, np.array(world.tokens, np.int32)
     text = arrays.detokenize(w.vocab, given)
-    saved = arrays.state(w.ctx)
     yield Row("pieces", lambda: pieces(w), lambda: arrays.pieces(w.vocab, given, special=True))
     yield Row(
         "detokenize",
@@ -149,12 +146,6 @@ def rows(world: World) -> Iterator[Row]:
     yield Row("metadata", lambda: metadata(w), lambda: arrays.metadata(w.model))
     yield Row("tokenize", lambda: tokenize(w, text), lambda: arrays.tokenize(w.vocab, text), has_loop=False)
     yield Row("state", lambda: state(w), lambda: arrays.state(w.ctx), has_loop=False)
-    yield Row(
-        "restore",
-        lambda: llama.llama_state_set_data(w.ctx, saved, len(saved)),
-        lambda: arrays.restore(w.ctx, saved),
-        has_loop=False,
-    )
 
 
 def same(row: Row) -> None:
@@ -176,11 +167,11 @@ def measure(row: Row, rounds: int) -> tuple[float, float]:
 
 
 def show(row: Row, in_python: float, with_arrays: float) -> bool:
-    """Print a line of the table, and return whether the target is met."""
+    """Print a line of the table, and return whether no target is missed."""
     ratio = in_python / with_arrays
-    met = ratio >= LEAST_SPEEDUP if row.has_loop else ratio >= 1 / MOST_OVERHEAD
-    target = f"at least {LEAST_SPEEDUP:.0f}" if row.has_loop else f"no loop; at least {1 / MOST_OVERHEAD:.2f}"
-    print(f"{row.name:18}{in_python:12.1f}{with_arrays:12.1f}{ratio:10.1f}  {'met   ' if met else 'MISSED'}  {target}")
+    met = not row.has_loop or ratio >= LEAST_SPEEDUP
+    verdict = ("met" if met else "MISSED") if row.has_loop else "no loop"
+    print(f"{row.name:18}{in_python:12.1f}{with_arrays:12.1f}{ratio:10.1f}  {verdict}")
     return met
 
 
@@ -196,6 +187,7 @@ def main() -> None:
     for row in rows(world):
         same(row)
         met = show(row, *measure(row, given.rounds)) and met
+    print(f"\nmet: at least {LEAST_SPEEDUP:.0f} times as fast as the loop")
     raise SystemExit(given.check and not met)
 
 

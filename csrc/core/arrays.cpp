@@ -17,42 +17,72 @@ namespace llamacffi {
 
 namespace {
 
-// A list or a dict that is being filled: a new item's reference is taken.
-bool put(PyObject *list, Py_ssize_t at, PyObject *item) { return item && PyList_SetItem(list, at, item) == 0; }
-
 PyObject *decoded(const std::string &text) {
     return PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace");
 }
 
 // ---------------------------------------------------------------- pieces
 
-// All pieces in one text, and where each ends.
-struct joined_pieces {
-    std::vector<char> text;
-    std::vector<size_t> ends;
+// All pieces in one text. What came lately is not made again: texts repeat their tokens.
+class joined_pieces {
+  public:
+    void reserve(size_t count) {
+        text_.resize((count + 1) * usual_size);
+        pieces_.reserve(count);
+        latest_.resize(n_latest);
+    }
 
     void add(const llama_vocab *vocab, llama_token token, bool special) {
-        const size_t start = ends.empty() ? 0 : ends.back();
-        const size_t room = std::min(text.size() - start, static_cast<size_t>(INT32_MAX));
-        const int32_t size =
-            llama_token_to_piece(vocab, token, text.data() + start, static_cast<int32_t>(room), 0, special);
-        if (size >= 0) return ends.push_back(start + static_cast<size_t>(size));
-        text.resize(2 * text.size() + static_cast<size_t>(-size));
-        add(vocab, token, special);
+        auto &[known, first] = latest_[static_cast<size_t>(token) % n_latest];
+        if (known != token || !first) {
+            pieces_.push_back({end_, made(vocab, token, special), pieces_.size()});
+            end_ += pieces_.back().size;
+            known = token;
+            first = pieces_.size();
+        } else {
+            pieces_.push_back(pieces_[first - 1]);
+        }
     }
 
     PyObject *as_list() const {
-        PyObject *list = PyList_New(static_cast<Py_ssize_t>(ends.size()));
-        size_t start = 0;
-        for (size_t i = 0; list && i < ends.size(); start = ends[i++]) {
-            PyObject *piece = PyBytes_FromStringAndSize(text.data() + start, static_cast<Py_ssize_t>(ends[i] - start));
-            if (!put(list, static_cast<Py_ssize_t>(i), piece)) Py_CLEAR(list);
+        PyObject *list = PyList_New(static_cast<Py_ssize_t>(pieces_.size()));
+        for (size_t i = 0; list && i < pieces_.size(); ++i) {
+            PyObject *item = pieces_[i].first == i ? bytes(pieces_[i]) : item_again(list, pieces_[i].first);
+            if (!item || PyList_SetItem(list, static_cast<Py_ssize_t>(i), item) < 0) Py_CLEAR(list);
         }
         return list;
     }
-};
 
-constexpr size_t usual_piece = 8;  // bytes
+  private:
+    struct piece {
+        size_t start, size;
+        size_t first;  // place of the first of the same token
+    };
+
+    // The size of the piece, which stands at the end of the text.
+    size_t made(const llama_vocab *vocab, llama_token token, bool special) {
+        for (;;) {
+            const int32_t room = static_cast<int32_t>(std::min(text_.size() - end_, static_cast<size_t>(INT32_MAX)));
+            const int32_t size = llama_token_to_piece(vocab, token, text_.data() + end_, room, 0, special);
+            if (size >= 0) return static_cast<size_t>(size);
+            text_.resize(2 * text_.size() + static_cast<size_t>(-size));
+        }
+    }
+
+    PyObject *bytes(const piece &one) const {
+        return PyBytes_FromStringAndSize(text_.data() + one.start, static_cast<Py_ssize_t>(one.size));
+    }
+
+    static PyObject *item_again(PyObject *list, size_t at) {
+        return Py_NewRef(PyList_GetItem(list, static_cast<Py_ssize_t>(at)));
+    }
+
+    static constexpr size_t usual_size = 8, n_latest = 1024;
+    std::vector<char> text_;
+    std::vector<piece> pieces_;
+    std::vector<std::pair<llama_token, size_t>> latest_;  // and its place, counted from 1
+    size_t end_ = 0;
+};
 
 }  // namespace
 
@@ -70,8 +100,7 @@ PyObject *pieces(PyObject *, PyObject *arguments) {
     if (!check_tokens(c, 1)) return nullptr;
     joined_pieces all;
     const bool done = act_in_c(c, [&] {
-        all.text.resize(count * usual_piece + usual_piece);
-        all.ends.reserve(count);
+        all.reserve(count);
         for (size_t i = 0; i < count; ++i) all.add(handle_at<llama_vocab>(c, 0), tokens[i], special);
     });
     return done ? all.as_list() : nullptr;
@@ -83,24 +112,23 @@ namespace {
 
 using text_function = int32_t (*)(const llama_model *, int32_t, char *, size_t);
 
-std::string text_of(text_function function, const llama_model *model, int32_t index) {
-    std::string text(256, '\0');
-    const int32_t size = function(model, index, text.data(), text.size());
-    if (size >= static_cast<int32_t>(text.size())) {
-        text.resize(static_cast<size_t>(size) + 1);
-        function(model, index, text.data(), text.size());
+std::string text_of(text_function function, const llama_model *model, int32_t index, std::vector<char> &room) {
+    const int32_t size = function(model, index, room.data(), room.size());
+    if (size >= static_cast<int32_t>(room.size())) {
+        room.resize(static_cast<size_t>(size) + 1);
+        function(model, index, room.data(), room.size());
     }
-    text.resize(static_cast<size_t>(std::max(size, 0)));
-    return text;
+    return {room.data(), static_cast<size_t>(std::max(size, 0))};
 }
 
 using texts = std::vector<std::pair<std::string, std::string>>;
 
 texts all_metadata(const llama_model *model) {
     texts all;
+    std::vector<char> room(256);
     for (int32_t i = 0; i < llama_model_meta_count(model); ++i)
-        all.emplace_back(text_of(llama_model_meta_key_by_index, model, i),
-                         text_of(llama_model_meta_val_str_by_index, model, i));
+        all.emplace_back(text_of(llama_model_meta_key_by_index, model, i, room),
+                         text_of(llama_model_meta_val_str_by_index, model, i, room));
     return all;
 }
 

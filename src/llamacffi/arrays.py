@@ -12,7 +12,6 @@ computed again, or is freed, the view refuses. Who needs the numbers longer take
 
 from __future__ import annotations
 
-import operator
 import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, overload
@@ -209,7 +208,7 @@ class View(NDArrayOperatorsMixin):
 
     def copy(self) -> NDArray[np.float32]:
         """Return an array of its own with these numbers."""
-        copied: NDArray[np.float32] = _compute(np.ndarray.copy, (self,), {})
+        copied: NDArray[np.float32] = self._read(np.ndarray.copy)
         return copied
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -234,7 +233,7 @@ class View(NDArrayOperatorsMixin):
     @overload
     def __getitem__(self, key: slice | ArrayLike) -> NDArray[np.float32]: ...
     def __getitem__(self, key: Any) -> Any:
-        return _compute(operator.getitem, (self, key), {})
+        return self._read(lambda row: _own(row[key], [row]))
 
     def __iter__(self) -> Iterator[np.float32]:
         return iter(self.copy())
@@ -242,9 +241,20 @@ class View(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"<{len(self)} {_SHOWN[self._kind]} at {self._index} of llama_context {self._context:#x}>"
 
-    def _read(self, function: Callable[[Any], object]) -> Any:
-        """Call a function with the memory, which is lent to it."""
-        return _native.read_output(function, self._context, self._kind, self._index, self._computation)
+    def _read(self, function: Callable[[NDArray[np.float32]], Any]) -> Any:
+        """Call a function with an array of the memory, which is lent for that time."""
+        try:
+            return _native.read_output(
+                lambda memory: function(np.frombuffer(memory, np.float32)),
+                self._context,
+                self._kind,
+                self._index,
+                self._computation,
+            )
+        except BaseException as error:
+            # What the frames of the exception still hold is the context's memory, which would stay lent.
+            traceback.clear_frames(error.__traceback__)
+            raise
 
 
 def logits(ctx: object, i: int = -1) -> View:
@@ -287,25 +297,16 @@ def embeddings(ctx: object, i: int = -1, *, seq_id: int | None = None) -> View:
 
 def _compute(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call a function with arrays of the views' memory in their place."""
-    views = list({id(view): view for view in _views_in((args, kwargs))}.values())
-    try:
-        return _lent(views, {}, function, args, kwargs)
-    except BaseException as error:
-        # What the frames of the exception still hold is the context's memory, which would stay lent.
-        traceback.clear_frames(error.__traceback__)
-        raise
+    views = {id(view): view for view in _views_in((args, kwargs))}
+    return _lent(list(views.values()), {}, function, args, kwargs)
 
 
 def _lent(views: list[View], arrays: Arrays, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Have the memory of the views lent, one inside of the other, and call the function innermost."""
     if not views:
-        return _own(function(*_replaced(args, arrays), **_replaced(kwargs, arrays)), arrays)
+        return _own(function(*_replaced(args, arrays), **_replaced(kwargs, arrays)), list(arrays.values()))
     first, *others = views
-
-    def with_one_more(memory: Any) -> Any:
-        return _lent(others, {**arrays, id(first): np.frombuffer(memory, np.float32)}, function, args, kwargs)
-
-    return first._read(with_one_more)
+    return first._read(lambda row: _lent(others, {**arrays, id(first): row}, function, args, kwargs))
 
 
 def _views_in(value: object) -> Iterator[View]:
@@ -327,12 +328,12 @@ def _replaced(value: Any, arrays: Arrays) -> Any:
     return value
 
 
-def _own(value: Any, arrays: Arrays) -> Any:
-    """Return the result with copies in the place of arrays that are part of the context's memory."""
+def _own(value: Any, lent: list[NDArray[np.float32]]) -> Any:
+    """Return the result with copies in the place of arrays that are part of the memory that is lent."""
     if isinstance(value, np.ndarray):
-        return value.copy() if any(np.may_share_memory(value, one) for one in arrays.values()) else value
+        return value.copy() if any(np.may_share_memory(value, one) for one in lent) else value
     if type(value) in (tuple, list):
-        return type(value)(_own(one, arrays) for one in value)
+        return type(value)(_own(one, lent) for one in value)
     return value
 
 
@@ -389,7 +390,7 @@ def restore(ctx: object, state: NDArray[np.uint8] | bytes) -> None:
     """
     size = state.nbytes if isinstance(state, np.ndarray) else len(state)
     taken = llama.llama_state_set_data(ctx, state, size)
-    if taken != size:
+    if not taken or taken != size:
         reason = f"they go on behind a state of {taken}" if taken else last_error()
         raise LlamaError(f"restore(): llama.cpp could not take the {size} bytes of state: {reason}")
 
