@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import operator
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 from llamacffi import LlamaError, LlamaValueError, arrays, ffi
 from llamacffi import llama_cpp as llama
 from support.cells import alone, returns
+from support.checkout import ROOT
 from support.objects import busy, context_of, decode, load, logits_of
 from support.processes import output_of_python
 from support.tiny_model import BEGIN, N_VOCAB
@@ -743,9 +745,15 @@ def test_a_freed_context_has_no_state(tiny: Any) -> None:
 # ---------------------------------------------------------------- the module
 
 
+def test_the_documents_program_completes_the_prompt(model_path: Path) -> None:
+    text = (ROOT / "docs" / "arrays.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", text, re.S)[0]
+    assert "Paris" in output_of_python(program, model_path)
+
+
 def test_only_this_module_imports_numpy() -> None:
     program = "import sys, llamacffi, llamacffi.llama_cpp; print('numpy' in sys.modules)"
-    assert output_of_python(program) in ("False\n", "False")
+    assert output_of_python(program) == "False\n"
 
 
 def test_nothing_is_left_of_what_was_made(vocab: Any, decoded: Any) -> None:

@@ -134,7 +134,9 @@ PyObject *read_entered(call &c, const output_kind &kind, int index, uint64_t com
     try {
         if (last_computation(ctx) == computation) all.numbers = kind.find(ctx, index);
         all.count = kind.count(ctx);
-    } catch (...) {
+    }
+    LLAMACFFI_CATCH_UNWIND
+    catch (...) {
         return run.failed();
     }
     PyObject *result = all.numbers ? lend(c, all, function) : refuse_outdated(c);
