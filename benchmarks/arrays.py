@@ -45,7 +45,7 @@ class World:
     vocab: int
     ctx: int
     batch: Any
-    tokens: list[int]
+    tokens: np.ndarray[Any, np.dtype[np.int32]]
 
 
 def open_world(path: Path) -> World:
@@ -57,7 +57,7 @@ def open_world(path: Path) -> World:
     params.n_threads = params.n_threads_batch = 1
     ctx = llama.llama_init_from_model(model, params)
     vocab = llama.llama_model_get_vocab(model)
-    tokens = arrays.tokenize(vocab, TEXT.read_text(encoding="utf-8"))[:COUNT].tolist()
+    tokens = arrays.tokenize(vocab, TEXT.read_text(encoding="utf-8"))[:COUNT]
     batch = llama.llama_batch_init(COUNT, 0, 1)
     arrays.fill_batch(batch, tokens[:64])
     if llama.llama_decode(ctx, batch) != 0:
@@ -71,7 +71,7 @@ def open_world(path: Path) -> World:
 def pieces(world: World) -> list[bytes]:
     room = ctypes.create_string_buffer(256)
     found = []
-    for token in world.tokens:
+    for token in world.tokens.tolist():
         size = llama.llama_token_to_piece(world.vocab, token, room, len(room), 0, True)
         found.append(room[:size])
     return found
@@ -79,7 +79,7 @@ def pieces(world: World) -> list[bytes]:
 
 def fill_batch(world: World) -> None:
     batch = world.batch
-    for i, token in enumerate(world.tokens):
+    for i, token in enumerate(world.tokens.tolist()):
         batch.token[i] = token
         batch.pos[i] = i
         batch.n_seq_id[i] = 1
@@ -132,15 +132,15 @@ def state(world: World) -> Any:
 
 
 def rows(world: World) -> Iterator[Row]:
-    w, given = world, np.array(world.tokens, np.int32)
-    text = arrays.detokenize(w.vocab, given)
-    yield Row("pieces", lambda: pieces(w), lambda: arrays.pieces(w.vocab, given, special=True))
+    w = world
+    text = arrays.detokenize(w.vocab, w.tokens)
+    yield Row("pieces", lambda: pieces(w), lambda: arrays.pieces(w.vocab, w.tokens, special=True))
     yield Row(
         "detokenize",
         lambda: b"".join(pieces(w)),
-        lambda: arrays.detokenize(w.vocab, given, unparse_special=True),
+        lambda: arrays.detokenize(w.vocab, w.tokens, unparse_special=True),
     )
-    yield Row("fill_batch", lambda: fill_batch(w), lambda: arrays.fill_batch(w.batch, given))
+    yield Row("fill_batch", lambda: fill_batch(w), lambda: arrays.fill_batch(w.batch, w.tokens))
     yield Row("logits, all", lambda: logits(w), lambda: arrays.logits(w.ctx).copy())
     yield Row("logits, the best", lambda: best_token(w), lambda: np.argmax(arrays.logits(w.ctx)))
     yield Row("embeddings", lambda: embeddings(w), lambda: arrays.embeddings(w.ctx).copy())

@@ -23,65 +23,67 @@ PyObject *decoded(const std::string &text) {
 
 // ---------------------------------------------------------------- pieces
 
-// All pieces in one text. What came lately is not made again: texts repeat their tokens.
+// The pieces in one text, and which of them each token has. What came lately is not made again: texts repeat their
+// tokens.
 class joined_pieces {
   public:
-    void reserve(size_t count) {
+    void add_all(const llama_vocab *vocab, const llama_token *tokens, size_t count, bool special) {
+        std::vector<std::pair<llama_token, size_t>> latest(n_latest, {0, none});
         text_.resize((count + 1) * usual_size);
-        pieces_.reserve(count);
-        latest_.resize(n_latest);
-    }
-
-    void add(const llama_vocab *vocab, llama_token token, bool special) {
-        auto &[known, first] = latest_[static_cast<size_t>(token) % n_latest];
-        if (known != token || !first) {
-            pieces_.push_back({end_, made(vocab, token, special), pieces_.size()});
-            end_ += pieces_.back().size;
-            known = token;
-            first = pieces_.size();
-        } else {
-            pieces_.push_back(pieces_[first - 1]);
+        which_.reserve(count);
+        for (size_t i = 0; i < count; ++i) {
+            const llama_token now = tokens[i];  // another thread may write there
+            auto &[token, piece] = latest[static_cast<size_t>(now) % n_latest];
+            if (token != now || piece == none) piece = add(vocab, token = now, special);
+            which_.push_back(piece);
         }
+        objects_.resize(pieces_.size());
     }
 
-    PyObject *as_list() const {
-        PyObject *list = PyList_New(static_cast<Py_ssize_t>(pieces_.size()));
-        for (size_t i = 0; list && i < pieces_.size(); ++i) {
-            PyObject *item = pieces_[i].first == i ? bytes(pieces_[i]) : item_again(list, pieces_[i].first);
+    PyObject *as_list() {
+        PyObject *list = PyList_New(static_cast<Py_ssize_t>(which_.size()));
+        for (size_t i = 0; list && i < which_.size(); ++i) {
+            PyObject *item = object(which_[i]);
             if (!item || PyList_SetItem(list, static_cast<Py_ssize_t>(i), item) < 0) Py_CLEAR(list);
         }
+        for (PyObject *one : objects_) Py_XDECREF(one);
         return list;
     }
 
   private:
     struct piece {
         size_t start, size;
-        size_t first;  // place of the first of the same token
     };
 
-    // The size of the piece, which stands at the end of the text.
-    size_t made(const llama_vocab *vocab, llama_token token, bool special) {
+    size_t add(const llama_vocab *vocab, llama_token token, bool special) {
         for (;;) {
             const int32_t room = static_cast<int32_t>(std::min(text_.size() - end_, static_cast<size_t>(INT32_MAX)));
             const int32_t size = llama_token_to_piece(vocab, token, text_.data() + end_, room, 0, special);
-            if (size >= 0) return static_cast<size_t>(size);
+            if (size >= 0) {
+                pieces_.push_back({end_, static_cast<size_t>(size)});
+                end_ += static_cast<size_t>(size);
+                return pieces_.size() - 1;
+            }
             text_.resize(2 * text_.size() + static_cast<size_t>(-size));
         }
     }
 
-    PyObject *bytes(const piece &one) const {
-        return PyBytes_FromStringAndSize(text_.data() + one.start, static_cast<Py_ssize_t>(one.size));
+    // Another reference, or nullptr with an exception.
+    PyObject *object(size_t piece) {
+        PyObject *&own = objects_[piece];
+        if (!own)
+            own = PyBytes_FromStringAndSize(text_.data() + pieces_[piece].start,
+                                            static_cast<Py_ssize_t>(pieces_[piece].size));
+        Py_XINCREF(own);
+        return own;
     }
 
-    static PyObject *item_again(PyObject *list, size_t at) {
-        return Py_NewRef(PyList_GetItem(list, static_cast<Py_ssize_t>(at)));
-    }
-
-    static constexpr size_t usual_size = 8, n_latest = 1024;
+    static constexpr size_t usual_size = 8, n_latest = 1024, none = SIZE_MAX;
     std::vector<char> text_;
-    std::vector<piece> pieces_;
-    std::vector<std::pair<llama_token, size_t>> latest_;  // and its place, counted from 1
     size_t end_ = 0;
+    std::vector<piece> pieces_;
+    std::vector<size_t> which_;
+    std::vector<PyObject *> objects_;  // of the pieces that have been asked for
 };
 
 }  // namespace
@@ -99,10 +101,7 @@ PyObject *pieces(PyObject *, PyObject *arguments) {
     c.numbers[bound_rows[row.first_bound].length] = static_cast<long long>(count);
     if (!check_tokens(c, 1)) return nullptr;
     joined_pieces all;
-    const bool done = act_in_c(c, [&] {
-        all.reserve(count);
-        for (size_t i = 0; i < count; ++i) all.add(handle_at<llama_vocab>(c, 0), tokens[i], special);
-    });
+    const bool done = act_in_c(c, [&] { all.add_all(handle_at<llama_vocab>(c, 0), tokens, count, special); });
     return done ? all.as_list() : nullptr;
 }
 

@@ -47,6 +47,7 @@ _MODEL = ffi.typeof("struct llama_model *")
 _VOCAB = ffi.typeof("struct llama_vocab *")
 
 _INT32 = np.iinfo(np.int32)
+_TOKEN = np.dtype(np.int32)
 
 
 # ---------------------------------------------------------------- tokens
@@ -419,6 +420,6 @@ def _int32(function: str, name: str, value: ArrayLike, dimensions: tuple[int, ..
     if array.ndim not in dimensions:
         expected = " or ".join(map(str, dimensions))
         raise LlamaValueError(f"{function}(): {name} must have {expected} dimensions, not {array.ndim}")
-    if array.size and not _INT32.min <= array.min() <= array.max() <= _INT32.max:
+    if array.size and array.dtype != _TOKEN and not _INT32.min <= array.min() <= array.max() <= _INT32.max:
         raise LlamaValueError(f"{function}(): {name} must fit int32, but goes from {array.min()} to {array.max()}")
-    return array.astype(np.int32, order="C", copy=False)
+    return array.astype(_TOKEN, order="C", copy=False)
