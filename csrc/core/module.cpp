@@ -10,12 +10,15 @@
 
 #include <vector>
 
+#include "core/arrays.h"
 #include "core/by_name.h"
 #include "core/callbacks.h"
 #include "core/cpu_levels.h"
 #include "core/engine.h"
 #include "core/errors.h"
 #include "core/function_objects.h"
+#include "core/outputs.h"
+#include "core/own_calls.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
 
@@ -149,16 +152,12 @@ static PyObject *convert(PyObject *, PyObject *arguments) {
 
 // A context as an argument of llama_n_ctx: any thread may give it, whoever computes with it.
 static PyObject *cancel_computation(PyObject *, PyObject *arguments) {
-    function_row row = *find_function("llama_n_ctx");
-    row.name = "cancel";
+    static constexpr function_row row = renamed(row_of("llama_n_ctx"), "cancel");
     PyObject *given, *type;
     if (!PyArg_ParseTuple(arguments, "OO", &given, &type)) return nullptr;
     call c(row, &given);
-    void *slot = type;
-    char *address = nullptr;
-    if (!convert_handle(c, c.parameters()[0], &slot, given, &address)) return nullptr;
-    if (!judge_handle(c, c.parameters()[0], address)) return nullptr;
-    return PyBool_FromLong(cancel(reinterpret_cast<const llama_context *>(address)));
+    if (!take_handle(c, 0, type)) return nullptr;
+    return PyBool_FromLong(cancel(handle_at<llama_context>(c, 0)));
 }
 
 // ctypes writes a field, and then what the struct keeps for it: a copy of the struct must see both or neither.
@@ -226,6 +225,15 @@ static PyMethodDef own_functions[] = {
      "meanwhile."},
     {"cancel", cancel_computation, METH_VARARGS,
      "cancel(ctx, ctype)\n--\n\nEnd what a context computes; see llamacffi.cancel."},
+    {"pieces", pieces, METH_VARARGS,
+     "pieces(vocab, ctype, tokens, special)\n--\n\nList the pieces of tokens; see llamacffi.arrays."},
+    {"metadata", metadata, METH_VARARGS, "metadata(model, ctype)\n--\n\nSee llamacffi.arrays."},
+    {"fill_batch", fill_batch, METH_VARARGS,
+     "fill_batch(batch, ctype, tokens, pos, seq_ids, logits)\n--\n\nSee llamacffi.arrays; it leaves n_tokens alone."},
+    {"find_output", find_output, METH_VARARGS,
+     "find_output(ctx, ctype, kind, index)\n--\n\nTell what read_output needs: address, computation, length."},
+    {"read_output", read_output, METH_VARARGS,
+     "read_output(function, address, kind, index, computation)\n--\n\nCall a function with the memory of an output."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
     {"set_last_error", set_last_error, METH_O, "Set what last_error() returns, for failures found in Python."},
@@ -274,7 +282,9 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         return nullptr;
     }
     if (!llamacffi::choose_cpu_level() || !llamacffi::find_devices()) return nullptr;
-    if (!llamacffi::make_border_lock() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::make_border_lock() || !llamacffi::load_ctypes() || !llamacffi::load_cffi() ||
+        !llamacffi::load_lent_type())
+        return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     llamacffi::interpreter = PyInterpreterState_Get();
