@@ -186,10 +186,15 @@ static PyObject *count_usable_cpus(PyObject *, PyObject *arguments) {
 // The tables of objects, and what is kept of ctypes and cffi, are the process's: one interpreter has them.
 static PyInterpreterState *interpreter = nullptr;
 
+// The error names the package, not the extension: no other engine is to be taken instead (engines.py).
 static PyObject *refuse_interpreter() {
-    PyErr_SetString(PyExc_ImportError,
-                    "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
-                    "that one: import it in one interpreter only, and initialize Python once in a process");
+    PyObject *package = PyUnicode_FromString("llamacffi");
+    PyObject *said = PyUnicode_FromString(
+        "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
+        "that one: import it in one interpreter only, and initialize Python once in a process");
+    if (package && said) PyErr_SetImportError(said, package, nullptr);
+    Py_XDECREF(package);
+    Py_XDECREF(said);
     return nullptr;
 }
 
