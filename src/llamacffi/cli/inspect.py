@@ -83,10 +83,7 @@ def vocabulary(known: dict[str, Any]) -> int | None:
 
 
 def quantization(file_type: int | None) -> str | None:
-    try:
-        return None if file_type is None else gguf_file.text(llama_cpp.llama_ftype_name(file_type))
-    except llamacffi.LlamaValueError:  # a type that this llama.cpp does not know
-        return None
+    return None if file_type is None else gguf_file.text(llama_cpp.llama_ftype_name(file_type))
 
 
 def template_kind(template: str | None) -> str | None:
