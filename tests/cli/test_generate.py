@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ def test_a_full_context_ends_the_text_with_a_sentence(generate: Call) -> None:
         (["-f", "/nowhere"], "/nowhere: No such file or directory"),
         (["-p", "a cat " * 500, "-c", "256"], "and the context 256: give a --ctx-size"),
         (["-p", "x", "--grammar", "root ::= x"], "the grammar is none: "),
+        (["-p", "x", "--grammar-file", sys.executable], "is no text in UTF-8"),
         (["-p", "x", "-j", "{"], "the schema is no JSON: "),
         (["-p", "x", "-j", '{"minimum": 3}'], "minimum at # cannot be followed"),
         (["-p", "x", "-j", "{}", "--grammar", 'root ::= "x"'], "not several"),

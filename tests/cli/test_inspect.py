@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 from gguf import GGUFReader
 
@@ -90,6 +91,27 @@ def test_a_vocabulary_has_no_tensors_and_needs_no_memory(call: Call) -> None:
 def test_an_adapter_is_no_model_and_is_shown_all_the_same(call: Call) -> None:
     found = told(call, gguf_files.shared("adapter"))
     assert (found["metadata"]["adapter.type"], found["memory"]) == ("lora", None)
+
+
+def test_metadata_of_other_types_than_usual_is_shown_all_the_same(call: Call, tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "odd.gguf", "llama")
+    writer.add_string("general.file_type", "large")
+    writer.add_string("llama.context_length", "long")
+    writer.add_string("split.count", "three")
+    writer.add_uint32("tokenizer.ggml.tokens", 5)
+    writer.add_uint32("tokenizer.chat_template", 5)
+    tiny_model.finish(writer)
+    found = told(call, tmp_path / "odd.gguf")
+    assert found["metadata"]["split.count"] == "three"
+    assert {found[name] for name in ("quantization", "context", "part", "vocabulary", "chat_template")} == {None}
+    assert call("inspect", tmp_path / "odd.gguf").status == 0
+
+
+def test_a_quantization_that_llama_cpp_does_not_know_is_said_to_be_unknown(call: Call, tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "new.gguf", "llama")
+    writer.add_file_type(999)
+    tiny_model.finish(writer)
+    assert "unknown" in told(call, tmp_path / "new.gguf")["quantization"]
 
 
 # ---------------------------------------------------------------- memory

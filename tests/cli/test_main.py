@@ -151,6 +151,15 @@ def test_a_terminal_gets_colours_unless_no_color_is_set() -> None:
     assert "\x1b[3" not in in_a_terminal(LLAMACFFI, "info", NO_COLOR="1")
 
 
+def test_a_terminal_gets_progress_and_a_pipe_gets_none(tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("a cat and a dog " * 200)
+    command = (LLAMACFFI, "generate", "-m", tiny_path, "-f", tmp_path / "text", "-n", "1")
+    shown, ended = in_a_terminal(*command), run(*command)
+    for bar in ("loading", "reading the prompt"):
+        assert re.search(rf"{bar} .*100%", shown)
+        assert bar not in ended.stdout + ended.stderr
+
+
 def test_a_pipe_gets_plain_lines_without_trailing_blanks(call: Call) -> None:
     said = call("info")
     assert said.status == 0

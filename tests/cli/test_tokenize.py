@@ -59,6 +59,11 @@ def test_what_one_writes_the_other_reads(tiny_path: Path) -> None:
         assert detokenizing.stdout.read().lstrip() == text
 
 
+def test_bytes_that_are_no_text_are_tokens_too(call: Call, tiny_path: Path) -> None:
+    said = call("tokenize", "-m", tiny_path, "--no-bos", "-p", b"\xff".decode(errors="surrogateescape"))
+    assert f"{tiny_model.BYTES + 0xFF:6} '\\\\xff'" in said.out
+
+
 @pytest.mark.parametrize("given", ["104 108", "[104, 108]", "104,108", "104\n108\n"])
 def test_numbers_may_be_separated_in_several_ways(given: str, call: Call, tiny_path: Path) -> None:
     byte = tiny_model.BYTES

@@ -105,6 +105,9 @@ def lines() -> Iterator[str]:
         except EOFError:
             print()
             return
+        except KeyboardInterrupt:
+            print()
+            raise
 
 
 def answered(talk: Talk, line: str) -> bool:

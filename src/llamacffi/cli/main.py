@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run.main(given[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is the vocabulary's to judge, as in a file
     try:
         status = command(given)
         sys.stdout.flush()
