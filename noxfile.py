@@ -49,6 +49,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("python", "tests/stubs/checkers.py")  # what users' checkers make of the stubs
     session.run("zizmor", "--offline", "--quiet", ".github")
+    session.run("codespell", *tracked("*.md", "*.py", "*.toml", "*.c", "*.h", "*.cpp", "*.css", "*.yml"))
     session.run(
         "clang-format",
         "--dry-run",
@@ -283,9 +284,15 @@ def inputs(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into build/site; a broken link is an error."""
+    """Build the documentation into build/site, and look at it in Chromium, whose driver must be there."""
     session.install(*EXTRAS["docs"])
+    source = session.run("python", "third_party/llama.cpp/fetch.py", silent=True)
+    pages = HERE / "build" / "docs"
+    shutil.rmtree(pages, ignore_errors=True)
+    shutil.copytree(HERE / "docs", pages)
+    session.run("python", "-m", "bindgen.reference", str(source).strip(), str(pages / "reference"))
     session.run("zensical", "build", "--strict", "--clean")
+    session.run("pytest", "-n", "0", "--noconftest", "-m", "site", "tests/docs/test_site.py")  # which needs no extension
 
 
 # ---------------------------------------------------------------- the source archive

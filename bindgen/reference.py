@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import html
 import pathlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -119,19 +120,20 @@ def _result(rules: policy.Rules) -> Iterator[str]:
         yield "The result belongs to nobody any more: it is yours to free."
 
 
-def _owners(rules: policy.Rules) -> Iterator[str]:
+def _owners(rules: policy.Rules, parameters: list[str]) -> Iterator[str]:
+    reads = [name for name in rules.reads if name in parameters]
     yield from (f"`{name}` belongs to `{owner}` from then on." for name, owner in rules.takes.items())
     yield from (f"`{name}` is kept alive as long as C may use it." for name in (*rules.keeps, *rules.replaces))
-    yield from (f"`{name}` may be freed before the result, which goes on reading it." for name in rules.reads)
+    yield from (f"`{name}` may be freed before the result, which goes on reading it." for name in reads)
     if rules.frees:
         yield f"Ends `{rules.frees}`."
 
 
 def rule_lines(rules: policy.Rules, parameters: list[str]) -> list[str]:
-    """Say what holds for a function, a sentence each."""
+    """Say what holds for a function, a sentence each; what a wide table says of others' parameters is left out."""
     nullable = [f"`{name}` may be None." for name in rules.nullable if name in parameters]
     waits = ["Waits for another thread's call that changes what it reads."] if rules.waits else []
-    return [*nullable, *_lengths(rules), *_limits(rules), *_result(rules), *_owners(rules), *waits]
+    return [*nullable, *_lengths(rules), *_limits(rules), *_result(rules), *_owners(rules, parameters), *waits]
 
 
 # ---------------------------------------------------------------- the declarations
@@ -152,19 +154,19 @@ def entries(header: trim_header.Header, rules: policy.Policy) -> Iterator[Entry]
     types = Types(header.nodes)
     for struct in types.structs:
         if types.name(struct):
-            yield _entry(types.name(struct), struct, _struct(types, struct), False)
+            yield _entry("struct", types.name(struct), struct, _struct(types, struct))
     for node in header.nodes:
         if trim_header.is_function(node):
-            yield _entry(node.name, node, _function(types, node, header, rules), True)
+            yield _entry("", node.name, node, _function(types, node, header, rules))
         elif enum := _enum(node):
-            yield _entry(enum.name or node.name, node, _enumerators(enum), False)
+            yield _entry("enum", enum.name or node.name, node, _enumerators(enum))
         elif isinstance(node, c_ast.Typedef) and types.kind(node.type).name == "FUNCTION":
-            yield _entry(node.name, node, _code(types.text(node)), False)
+            yield _entry("callback", node.name, node, _code(types.text(node)))
 
 
-def _entry(name: str, node: c_ast.Node, text: str, is_function: bool) -> Entry:
-    said = _comment(node)
-    return Entry(name, pathlib.Path(node.coord.file).name, f"## {name}\n\n{said}{text}", is_function)
+def _entry(word: str, name: str, node: c_ast.Node, text: str) -> Entry:
+    title = f"{word} {name}".lstrip()
+    return Entry(name, pathlib.Path(node.coord.file).name, f"## {title}\n\n{_comment(node)}{text}", not word)
 
 
 def _comment(node: c_ast.Node) -> str:
@@ -192,7 +194,7 @@ def _prototype(types: Types, node: c_ast.Decl) -> str:
 
 
 def _struct(types: Types, struct: c_ast.Struct) -> str:
-    return _table("field", ((types.text(field), field) for field in struct.decls if field.name))
+    return _list((types.text(field), field) for field in struct.decls if field.name)
 
 
 def _enum(node: c_ast.Node) -> c_ast.Enum | None:
@@ -202,18 +204,18 @@ def _enum(node: c_ast.Node) -> c_ast.Enum | None:
 
 
 def _enumerators(enum: c_ast.Enum) -> str:
-    return _table("name", ((one.name, one) for one in enum.values.enumerators))
+    return _list((one.name, one) for one in enum.values.enumerators)
 
 
-def _table(title: str, rows: Iterable[tuple[str, c_ast.Node]]) -> str:
+def _list(members: Iterable[tuple[str, c_ast.Node]]) -> str:
     """Write names with their comments below each other."""
-    lines = [f"| {title} | |", "| --- | --- |"]
-    lines += [f"| `{code}` | {_cell(comments.of(node))} |" for code, node in rows]
-    return "\n".join(lines) + "\n"
+    return "".join(f"- `{code}`{_plain(comments.of(node))}\n" for code, node in members)
 
 
-def _cell(text: str) -> str:
-    return html.escape(text).replace("|", "&#124;").replace("\n", "<br>")
+def _plain(comment: str) -> str:
+    """Spell a comment so that Markdown finds nothing in it."""
+    lines = re.sub(r"[*_\[\]`<>&|]", lambda sign: f"&#{ord(sign[0])};", comment).splitlines()
+    return "".join(f"<br>{line}" for line in lines)
 
 
 # ---------------------------------------------------------------- the pages
@@ -223,15 +225,14 @@ def pages(header: trim_header.Header, rules: policy.Policy) -> dict[str, str]:
     """Return the text of each page by its file's name, and the table of contents as `index.md`."""
     found: dict[Subject, list[Entry]] = {subject: [] for subject in SUBJECTS}
     for entry in entries(header, rules):
-        found[
-            next(
-                one
-                for one in SUBJECTS
-                if any(policy.matches(one.patterns, name) for name in (entry.name, entry.header))
-            )
-        ].append(entry)
+        found[_subject(entry)].append(entry)
     made = {f"{subject.file}.md": _page(subject, listed) for subject, listed in found.items()}
     return {"index.md": _index(found), **made}
+
+
+def _subject(entry: Entry) -> Subject:
+    names = (entry.name, entry.header)
+    return next(one for one in SUBJECTS if any(policy.matches(one.patterns, name) for name in names))
 
 
 def _page(subject: Subject, listed: list[Entry]) -> str:
