@@ -53,8 +53,13 @@ def test_mypy_takes_right_calls_and_finds_each_wrong_one(folder: Path) -> None:
 
 def test_stubtest_finds_nothing_that_the_running_modules_have_otherwise(folder: Path) -> None:
     modules = [f"llamacffi.{name.removesuffix('.pyi')}" for name in checkers.STUBS]
+    settings = folder.parent / "stubtest.ini"  # the package's own modules use ctypes freely, and are checked elsewhere
+    settings.write_text(
+        f"[mypy]\n[mypy-llamacffi.*]\nignore_errors = true\n[mypy-{','.join(modules)}]\nignore_errors = false\n"
+    )
     allowed = Path(__file__).with_name("stubtest.txt")
-    command = [sys.executable, "-m", "mypy.stubtest", "--concise", "--ignore-disjoint-bases", f"--allowlist={allowed}"]
+    options = ["--concise", "--ignore-disjoint-bases", f"--allowlist={allowed}", f"--mypy-config-file={settings}"]
+    command = [sys.executable, "-m", "mypy.stubtest", *options]
     found_first = {**os.environ, "MYPYPATH": str(folder)}
     done = subprocess.run([*command, *modules], cwd=folder.parent, env=found_first, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
