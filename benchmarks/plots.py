@@ -26,6 +26,9 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+TEXT = {mistakes.DEATH: "white", mistakes.WRONG: "black", mistakes.EXCEPTION: "black"}
+
+
 def draw_calls(axes: Any, times: dict[str, overhead.Times]) -> None:
     height = 0.8 / len(times)
     for place, (who, one) in enumerate(times.items()):
@@ -44,18 +47,14 @@ def draw_mistakes(axes: Any, ends: dict[str, list[str]]) -> None:
         for end in (mistakes.DEATH, mistakes.WRONG, mistakes.EXCEPTION):
             count = counted.count(end)
             bars = axes.barh(row, count, 0.5, left=start, label=end if row == 0 else None, **STYLES[end])
-            axes.bar_label(
-                bars,
-                [str(count or "")],
-                label_type="center",
-                fontsize=9,
-                color="white" if end == mistakes.DEATH else "black",
-            )
+            label = axes.bar_label(bars, [str(count or "")], label_type="center", fontsize=9, color=TEXT[end])
+            label[0].set_bbox({"color": STYLES[end]["color"], "pad": 1.5})
             start += count
     axes.set_yticks(range(len(ends)), list(ends))
     axes.set_ylim(len(ends) - 0.4, -1.1)  # room for the legend
     axes.set_title(f"how {len(mistakes.MISTAKES)} mistakes end", fontsize=10)
-    axes.legend(fontsize=8, loc="upper right", ncols=3)
+    axes.legend(fontsize=8, loc="upper center", ncols=3)
+    axes.set_xlim(0, len(mistakes.MISTAKES) + 2)
 
 
 def main() -> None:
@@ -71,6 +70,8 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=(3, 2), layout="constrained")
     draw_calls(left, times)
     draw_mistakes(right, ends)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
     given.image.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(given.image, dpi=110)
     overhead.show(times)
