@@ -292,7 +292,8 @@ def docs(session: nox.Session) -> None:
     shutil.copytree(HERE / "docs", pages)
     session.run("python", "-m", "bindgen.reference", str(source).strip(), str(pages / "reference"))
     session.run("zensical", "build", "--strict", "--clean")
-    session.run("pytest", "-n", "0", "--noconftest", "-m", "site", "tests/docs/test_site.py")  # which needs no extension
+    # They need nothing of what other tests share, and no extension.
+    session.run("pytest", "-n", "0", "--noconftest", "-m", "site", "tests/docs/test_site.py")
 
 
 # ---------------------------------------------------------------- the source archive
