@@ -284,17 +284,27 @@ def inputs(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation into build/site, and look at it in Chromium, whose driver must be there."""
+    """Build the documentation into build/site; a broken link is an error."""
     session.install(*EXTRAS["docs"])
+    build_site(session)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation and look at it in Chromium, whose driver must be there."""
+    session.install(*EXTRAS["docs"])
+    build_site(session)
+    # They need nothing of what other tests share, and no extension.
+    session.run("pytest", *ONE_PROCESS, "--noconftest", "-m", "site", "tests/docs/test_site.py")
+
+
+def build_site(session: nox.Session) -> None:
     source = session.run("python", "third_party/llama.cpp/fetch.py", silent=True)
     pages = HERE / "build" / "docs"
     shutil.rmtree(pages, ignore_errors=True)
     shutil.copytree(HERE / "docs", pages)
     session.run("python", "-m", "bindgen.reference", str(source).strip(), str(pages / "reference"))
     session.run("zensical", "build", "--strict", "--clean")
-    session.run(
-        "pytest", "-n", "0", "--noconftest", "-m", "site", "tests/docs/test_site.py"
-    )  # which needs no extension
 
 
 # ---------------------------------------------------------------- the source archive

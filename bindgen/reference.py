@@ -187,7 +187,7 @@ def _function(types: Types, node: c_ast.Decl, header: trim_header.Header, rules:
 def _prototype(types: Types, node: c_ast.Decl) -> str:
     """Write the parameters of a long prototype below each other: a narrow screen shows no more."""
     text = types.prototype(node)
-    if len(text) <= 48 or is_variadic(node):
+    if len(text) <= 48 or is_variadic(node) or not parameters(node):
         return text
     lines = ",\n    ".join(types.text(parameter) for parameter in parameters(node))
     return f"{text.partition(f'{node.name}(')[0]}{node.name}(\n    {lines}\n)"
@@ -241,7 +241,11 @@ def _page(subject: Subject, listed: list[Entry]) -> str:
 
 
 def _index(found: dict[Subject, list[Entry]]) -> str:
-    lines = ["# Reference\n", "All that llama.cpp's headers declare, with their comments and what is checked.\n"]
+    lines = [
+        "# Reference\n",
+        "All that llama.cpp's headers declare, with their comments and what is checked. Arguments have their names.",
+        "What each C type takes and gives back in Python is in [the border](../border.md).\n",
+    ]
     lines += ["| page | functions | what it is about |", "| --- | --- | --- |"]
     for subject, listed in found.items():
         number = sum(entry.is_function for entry in listed)

@@ -5,6 +5,7 @@ whoever waits for it, ends its decode by llamacffi.cancel and leaves a context t
 """
 
 import asyncio
+import contextlib
 import os
 import sys
 
@@ -24,7 +25,8 @@ async def decode(ctx, tokens):
     except asyncio.CancelledError:
         while not computing.done():  # a decode that has not begun is not cancelled yet
             llamacffi.cancel(ctx)
-            await asyncio.wait([computing], timeout=0.01)
+            with contextlib.suppress(asyncio.CancelledError):  # once more: it still has to be waited for
+                await asyncio.wait([computing], timeout=0.01)
         raise
     if status != 0:
         raise RuntimeError(f"llama_decode gave {status}: {llamacffi.last_error()}")

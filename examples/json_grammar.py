@@ -1,6 +1,6 @@
-"""Make a model write JSON of a given form, by a grammar: python examples/json_grammar.py [MODEL]
+"""Make a model write JSON by a schema: python examples/json_grammar.py [MODEL]
 
-Whatever the model would like to say, what comes out can be parsed, and has the keys that the program reads.
+A grammar is made of the schema. Whatever the model would like to say, what comes out can be parsed, and has the keys.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 import llamacffi
-from llamacffi import default_model
+from llamacffi import default_model, json_schema
 from llamacffi import llama_cpp as llama
 
 PROMPT = """Tom is a cook. He is 51 years old and lives in Rome.
@@ -18,13 +18,16 @@ PROMPT = """Tom is a cook. He is 51 years old and lives in Rome.
 
 Anna is a nurse. She is 34 years old and lives in Lisbon.
 """
-GRAMMAR = r"""
-root   ::= "{" pair{NAME} ", " pair{JOB} ", " pair{CITY} ", \"age\": " age "}"
-age    ::= [1-9] [0-9]?
-string ::= "\"" [A-Za-z ]{1,24} "\""
-"""
-for key in ("name", "job", "city"):
-    GRAMMAR = GRAMMAR.replace(f"pair{{{key.upper()}}}", rf'"\"{key}\": " string')
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "job": {"type": "string", "maxLength": 20},
+        "city": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer"},
+    },
+    "required": ["name", "job", "city", "age"],
+}
 
 
 def generate(ctx, sampler, prompt, most=120):
@@ -50,17 +53,15 @@ def main():
     model = llama.llama_model_load_from_file(path, llama.llama_model_default_params())
     ctx = llama.llama_init_from_model(model, llama.llama_context_default_params())
 
-    grammar = llama.llama_sampler_init_grammar(llama.llama_model_get_vocab(model), GRAMMAR, "root")
-    if not grammar:
-        sys.exit(f"the grammar has a mistake: {llamacffi.last_error()}")
+    rules = json_schema.grammar(SCHEMA)
+    grammar = llama.llama_sampler_init_grammar(llama.llama_model_get_vocab(model), rules, "root")
     chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
     llama.llama_sampler_chain_add(chain, grammar)  # first what is allowed, then what of it is likeliest
     llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_greedy())
 
-    written = generate(ctx, chain, PROMPT)
-    print(written)
-    for key, value in json.loads(written).items():
-        print(f"  {key:5}{value}")
+    person = json.loads(generate(ctx, chain, PROMPT))
+    print(json.dumps(person))
+    print(person["name"], "is", person["age"])
 
     llama.llama_sampler_free(chain)
     llama.llama_free(ctx)

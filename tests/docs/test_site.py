@@ -1,4 +1,4 @@
-"""The built site, as a browser shows it: nox -s docs builds it and runs this, with Chromium and its driver.
+"""The built site, as a browser shows it: nox -s site builds it and runs this, with Chromium and its driver.
 
 It wants nothing but the folder build/site, neither the extension nor what other tests share.
 """

@@ -20,7 +20,7 @@ from support.processes import run
 
 SHORT, SHORT_STATES = 75, 25  # files of each of the four kinds
 LONG, LONG_STATES = 5_000, 2_500
-MEDIA = 2_000  # in one process: PNG, JPEG, BMP, WAV
+MEDIA, LONG_MEDIA = 400, 2_000  # in one process: PNG, JPEG, BMP, WAV
 MOST_GROWTH = 50  # MB
 HARNESS = Path(hostile.__file__)
 
@@ -75,6 +75,11 @@ def test_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
     assert_survived(report, MEDIA)
     reached = {f"{name} {end}" for name in ("png", "jpeg", "bmp", "wav") for end in ("encoded", "no bitmap")}
     assert reached <= report["outcomes"].keys()
+
+
+@pytest.mark.long
+def test_two_thousand_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
+    assert_survived(reported(tmp_path, "media", LONG_MEDIA), LONG_MEDIA)
 
 
 @pytest.mark.long
