@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import operator
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ import pytest
 from llamacffi import LlamaError, LlamaValueError, arrays, ffi
 from llamacffi import llama_cpp as llama
 from support.cells import alone, returns
-from support.checkout import ROOT
 from support.objects import busy, context_of, decode, load, logits_of
 from support.processes import output_of_python
 from support.tiny_model import BEGIN, N_VOCAB
@@ -745,12 +743,6 @@ def test_a_freed_context_has_no_state(tiny: Any) -> None:
 # ---------------------------------------------------------------- the module
 
 
-def test_the_documents_program_completes_the_prompt(model_path: Path) -> None:
-    text = (ROOT / "docs" / "arrays.md").read_text(encoding="utf-8")
-    program = re.findall(r"```python\n(.*?)```", text, re.S)[0]
-    assert "Paris" in output_of_python(program, model_path)
-
-
 def test_only_this_module_imports_numpy() -> None:
     program = "import sys, llamacffi, llamacffi.llama_cpp; print('numpy' in sys.modules)"
     assert output_of_python(program) == "False\n"
@@ -769,11 +761,13 @@ def test_nothing_is_left_of_what_was_made(vocab: Any, decoded: Any) -> None:
         lambda: view[1:3],
     )
     for act in acts:
-        act()
-        gc.collect()
-        before = sys.getallocatedblocks()
-        for _ in range(200):
-            act()
-        gc.collect()  # CPython keeps freed tuples and frames for itself until then
-        assert sys.getallocatedblocks() - before < 100
+        before = blocks_after(act, 200)
+        assert blocks_after(act, 2_000) - before < 500  # what NumPy and CPython keep for later; one a call is 2,000
     llama.llama_batch_free(batch)
+
+
+def blocks_after(act: Callable[[], object], calls: int) -> int:
+    for _ in range(calls):
+        act()
+    gc.collect()
+    return sys.getallocatedblocks()

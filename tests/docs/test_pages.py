@@ -17,7 +17,7 @@ from support.processes import output_of
 
 DOCS = ROOT / "docs"
 TOUR = sorted(path.stem for path in (DOCS / "tour").glob("*.py"))
-PAGES = ["getting_started", "types", "errors", "threads", *(f"tour/{chapter}" for chapter in TOUR)]
+PAGES = ["getting_started", "types", "arrays", "errors", "threads", *(f"tour/{chapter}" for chapter in TOUR)]
 OF_THE_MACHINE = re.compile(r"(?<=^CPU: )[^,]+|[\d.]+(?= GiB of memory)|(?<=^usable CPUs: )\d+", re.M)
 
 
