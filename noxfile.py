@@ -282,11 +282,16 @@ def inputs(session: nox.Session) -> None:
     session.run("python", "tests/safety/inputs", *session.posargs)
 
 
+# They need nothing of what other tests share, and no extension.
+OF_THE_SITE = [*ONE_PROCESS, "--noconftest", "-m", "site", "tests/docs/test_site.py"]
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site; a broken link is an error."""
     session.install(*EXTRAS["docs"])
     build_site(session)
+    session.run("pytest", *OF_THE_SITE, "-k", "link")
 
 
 @nox.session
@@ -294,8 +299,7 @@ def site(session: nox.Session) -> None:
     """Build the documentation and look at it in Chromium, whose driver must be there."""
     session.install(*EXTRAS["docs"])
     build_site(session)
-    # They need nothing of what other tests share, and no extension.
-    session.run("pytest", *ONE_PROCESS, "--noconftest", "-m", "site", "tests/docs/test_site.py")
+    session.run("pytest", *OF_THE_SITE)
 
 
 def build_site(session: nox.Session) -> None:
