@@ -64,7 +64,9 @@ class AnyProjector:
         self.kind = kinds()[seed % len(kinds())]
         self.keys = dict(self._keys())
         kept = 1 if is_whole else self.chance.choice((1, 1, 0.98, 0.9, 0.6))
-        self.tensors = {name: self._shape(name) for name in tensor_names() if self.chance.random() < kept}
+        foreign = "a." if "clip.has_vision_encoder" in self.keys else "v."
+        names = [name for name in tensor_names() if not name.startswith(foreign)]
+        self.tensors = {name: self._shape(name) for name in names if self.chance.random() < kept}
 
     def _keys(self) -> Iterator[tuple[str, Any]]:
         modality = "gen_audio" if self.kind.endswith("_gen") else self.chance.choice(("vision", "audio"))
