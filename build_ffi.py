@@ -45,8 +45,8 @@ def texts(header: trim_header.Header, rules: policy.Policy) -> dict[str, str]:
         "c_api_fingerprint.h": c_api.fingerprint_line(header),
         "llamacffi.h": c_api.text(header),
         "formulas.cpp": tables.formula_text(),
-        "llama_cpp.pyi": stubs.stub(header, rules),
         "function_names.h": function_table.names(header),
+        **stubs.stubs(header, rules),
     }
 
 

@@ -15,6 +15,7 @@ import tarfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nox
 
@@ -42,11 +43,13 @@ def readme_command(word: str) -> list[str]:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and the workflows."""
-    session.install(*EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
+    session.install(*BUILD_REQUIRES, *EXTRAS["lint"], *EXTRAS["test"])  # mypy reads the tests' types too
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    session.run("python", "tests/stubs/checkers.py")  # what users' checkers make of the stubs
     session.run("zizmor", "--offline", "--quiet", ".github")
+    session.run("codespell", *tracked("*.md", "*.py", "*.toml", "*.c", "*.h", "*.cpp", "*.css", "*.yml"))
     session.run(
         "clang-format",
         "--dry-run",
@@ -166,10 +169,13 @@ def engine(session: nox.Session) -> None:
 # ---------------------------------------------------------------- every CPython
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
-OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"  # what wants neither qemu nor the tools
+# Of the levels' tests what wants neither qemu nor the tools.
+OF_A_LEVEL = "best_that_this_cpu or level_that_is_named or level_generates"
+OF_LEVELS = [*ONE_PROCESS, "tests/wheel/test_cpu_levels.py", "-m", "wheel", "-k", OF_A_LEVEL]
 # Without the GIL: tests of threads, and what pytest-run-parallel has many threads do together.
 THREADED_TESTS = ["tests/threads", "tests/safety/test_threads.py", "tests/safety/test_replaced.py"]
 TOGETHER = [*ONE_PROCESS, "--parallel-threads=4", "--iterations=10", "tests/threads/test_parallel.py"]
+OF_PYTHONS = HERE / "build" / "pythons"  # the wheel, and what each one makes
 DEBIAN = HERE / "build" / "debian"  # the newest suite, for the newest CPythons
 IN_DEBIAN = ("3.14", "3.15")
 PARTS = ("dev", "venv")
@@ -179,37 +185,51 @@ PARTS = ("dev", "venv")
 def pythons(session: nox.Session) -> None:
     """Run the core's tests with one wheel on every CPython; as root, for the newest come in a chroot of Debian's.
 
-    `nox -s pythons -- 3.13 3.14` takes these alone. With LLAMACFFI_LEVELS=all the wheel has all CPU levels, and
-    the tests are those of each level that this CPU can run. A free-threaded one (3.14t), found on the PATH or of
-    pyenv's, has no stable ABI: the extension is built for it.
+    `nox -s pythons -- 3.13 3.14` takes these alone. With LLAMACFFI_LEVELS=all the wheel has all CPU levels, the tests
+    are those of each level, and what came of each is printed at the end. A free-threaded one (3.14t), found on the
+    PATH or of pyenv's, has no stable ABI: the extension is built for it.
     """
     session.install(*BUILD_REQUIRES)
-    wheels = HERE / "build" / "pythons"
-    shutil.rmtree(wheels, ignore_errors=True)
+    shutil.rmtree(OF_PYTHONS, ignore_errors=True)
     versions = session.posargs or ("3.11", "3.12", "3.13", *IN_DEBIAN)
     stable = "."
     if not all(map(is_free_threaded, versions)):
-        session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), ".")
-        stable = str(*wheels.glob("*.whl"))
-    of_levels = ["tests/wheel/test_cpu_levels.py", "-m", "wheel", "-k", OF_A_LEVEL]
-    chosen = of_levels if os.environ.get("LLAMACFFI_LEVELS") else CORE_TESTS
-    failed = []
-    for version in versions:
-        enter = enter_debian(session) if version in IN_DEBIAN else []
-        python = [f"/usr/bin/python{version}"] if enter else [find_python(version)]
-        venv = wheels / version
-        session.run(*enter, *python, "-m", "venv", str(venv), external=True)
-        package = "." if is_free_threaded(version) else stable
-        packages = [*EXTRAS["test"], *(["pytest-run-parallel"] if is_free_threaded(version) else [])]
-        session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *packages, package, external=True)
-        runs = [[*chosen, *THREADED_TESTS], TOGETHER] if is_free_threaded(version) else [chosen]
-        try:
-            for tests in runs:
-                session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
-        except nox.command.CommandFailed:
-            failed.append(version)
+        session.run("pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(OF_PYTHONS), ".")
+        stable = str(*OF_PYTHONS.glob("*.whl"))
+    failed = [version for version in versions if not passes(session, version, stable)]
+    for report in sorted(OF_PYTHONS.glob("*.xml")):
+        session.log(f"CPython {report.stem}: {outcomes(report)}")
     if failed:
         session.error(f"the tests failed on CPython {', '.join(failed)}")
+
+
+def passes(session: nox.Session, version: str, stable: str) -> bool:
+    """Run the tests on one CPython, in an environment of its own, and return whether they passed."""
+    enter = enter_debian(session) if version in IN_DEBIAN else []
+    python = [f"/usr/bin/python{version}"] if enter else [find_python(version)]
+    venv = OF_PYTHONS / version
+    session.run(*enter, *python, "-m", "venv", str(venv), external=True)
+    package = "." if is_free_threaded(version) else stable
+    packages = [*EXTRAS["test"], *(["pytest-run-parallel"] if is_free_threaded(version) else [])]
+    session.run(*enter, str(venv / "bin" / "pip"), "install", "-q", *packages, package, external=True)
+    chosen = [*OF_LEVELS, f"--junitxml={venv}.xml"] if os.environ.get("LLAMACFFI_LEVELS") else CORE_TESTS
+    runs = [[*chosen, *THREADED_TESTS], TOGETHER] if is_free_threaded(version) else [chosen]
+    try:
+        for tests in runs:
+            session.run(*enter, str(venv / "bin" / "pytest"), *tests, external=True)
+    except nox.command.CommandFailed:
+        return False
+    return True
+
+
+def outcomes(report: Path) -> str:
+    """Read out of pytest's report what came of each CPU level: its tests fail, it generates, or is refused here."""
+    told: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name, _, level = case.attrib["name"].rstrip("]").partition("[")
+        if level and told.get(level) != "FAILED":
+            told[level] = "FAILED" if len(case) else "generates" if "generates" in name else "refused"
+    return ", ".join(f"{level} {outcome}" for level, outcome in told.items())
 
 
 def is_free_threaded(version: str) -> bool:
@@ -262,10 +282,32 @@ def inputs(session: nox.Session) -> None:
     session.run("python", "tests/safety/inputs", *session.posargs)
 
 
+# They need nothing of what other tests share, and no extension.
+OF_THE_SITE = [*ONE_PROCESS, "--noconftest", "-m", "site", "tests/docs/test_site.py"]
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/site; a broken link is an error."""
     session.install(*EXTRAS["docs"])
+    build_site(session)
+    session.run("pytest", *OF_THE_SITE, "-k", "link")
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the documentation and look at it in Chromium, whose driver must be there."""
+    session.install(*EXTRAS["docs"])
+    build_site(session)
+    session.run("pytest", *OF_THE_SITE)
+
+
+def build_site(session: nox.Session) -> None:
+    source = session.run("python", "third_party/llama.cpp/fetch.py", silent=True)
+    pages = HERE / "build" / "docs"
+    shutil.rmtree(pages, ignore_errors=True)
+    shutil.copytree(HERE / "docs", pages)
+    session.run("python", "-m", "bindgen.reference", str(source).strip(), str(pages / "reference"))
     session.run("zensical", "build", "--strict", "--clean")
 
 

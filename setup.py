@@ -107,12 +107,13 @@ class BuildNative(build_ext):
         )  # fmt: skip
 
     def collect(self, extension: Extension) -> None:
-        """Copy the built extension, the readable header and the stub to where setuptools wants them."""
+        """Copy the built extension, the readable header and the stubs to where setuptools wants them."""
         target = self.collect_extension(extension)
         build = pathlib.Path(self.build_temp)
         shutil.copyfile(build / "generated" / "llama_cdef.h", target.with_name("llama_cdef.h"))
         self.collect_headers(build / "generated" / "llamacffi.h", target.with_name("include"))
-        shutil.copyfile(build / "generated" / "llama_cpp.pyi", target.with_name("llama_cpp.pyi"))
+        for stub in (build / "generated").glob("*.pyi"):
+            shutil.copyfile(stub, target.with_name(stub.name))
         shutil.copyfile(PIN, target.with_name("pin.toml"))
 
     def collect_extension(self, extension: Extension) -> pathlib.Path:
@@ -133,7 +134,7 @@ class BuildNative(build_ext):
         shutil.copyfile(own, target / own.name)
 
     def copy_extensions_to_source(self) -> None:
-        """Copy the headers too, but not the stub, which beside the module itself would hide it from mypy."""
+        """Copy the headers too, but not the stubs, which beside the modules themselves would hide these from mypy."""
         super().copy_extensions_to_source()
         built, target = pathlib.Path(self.build_lib, "llamacffi"), HERE / "src" / "llamacffi"
         for name in ("llama_cdef.h", "pin.toml"):

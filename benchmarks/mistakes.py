@@ -219,6 +219,11 @@ def end_of(number: int, peer: Path | None, model: Path) -> str:
     return said[-1] if child.returncode == 0 and said else DEATH
 
 
+def ends(contenders: dict[str, Path | None], model: Path) -> dict[str, list[str]]:
+    """Make all mistakes through each contender: the folder of a llama_cpp package, or None for this one."""
+    return {who: [end_of(i, peer, model) for i in range(len(MISTAKES))] for who, peer in contenders.items()}
+
+
 def show(ends: dict[str, list[str]]) -> None:
     print(f"{'mistake':40}" + "".join(f"{who:>18}" for who in ends))
     for number, one in enumerate(MISTAKES):
@@ -241,12 +246,7 @@ def main() -> None:
         make(given.make, given.peer, model)
         return
     contenders = {"ctypes": given.peer.absolute()} if given.peer else {}
-    show(
-        {
-            who: [end_of(i, peer, model) for i in range(len(MISTAKES))]
-            for who, peer in {**contenders, "llamacffi": None}.items()
-        }
-    )
+    show(ends({**contenders, "llamacffi": None}, model))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Types:
         self.structs = [struct for struct in _structs(nodes) if struct.decls]
         self.complete = {self.name(struct) for struct in self.structs}
         self._declared = {self.name(struct): struct.decls for struct in self.structs}
-        self._enums = {node.name: node for node in _found(nodes, c_ast.Enum) if node.values}
+        self._enums = {node.name: node for node in found(nodes, c_ast.Enum) if node.values}
 
     def declared(self, struct: str) -> list[c_ast.Decl]:
         """The fields of a struct that the headers define; none of any other."""
@@ -134,7 +134,7 @@ def parameters(node: c_ast.Decl) -> list[c_ast.Node]:
 
 def parameter_names(node: c_ast.Decl) -> list[str]:
     """What the parameters are called; one that the header gives no name is `arg` and its position."""
-    return [parameter.name or f"arg{index}" for index, parameter in enumerate(parameters(node))]
+    return [getattr(parameter, "name", None) or f"arg{index}" for index, parameter in enumerate(parameters(node))]
 
 
 def _is_void(node: c_ast.Node) -> bool:
@@ -179,10 +179,10 @@ def _pointer_name(inner: Kind) -> str:
 
 
 def _structs(nodes: list[c_ast.Node]) -> list[c_ast.Struct]:
-    return _found(nodes, c_ast.Struct)
+    return found(nodes, c_ast.Struct)
 
 
-def _found(nodes: list[c_ast.Node], kind: type[c_ast.Node]) -> list[c_ast.Node]:
+def found(nodes: list[c_ast.Node], kind: type[c_ast.Node]) -> list[c_ast.Node]:
     """All nodes of a kind, the inner ones behind those that they stand in."""
     found: list[c_ast.Node] = []
     open_nodes = [*reversed(nodes)]

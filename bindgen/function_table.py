@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from pycparser import c_ast
 
-from bindgen import c_api, formulas, memory_rules, policy, trim_header
+from bindgen import c_api, comments, formulas, memory_rules, policy, trim_header
 from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameters
 from bindgen.place_tables import PlaceTables
 from bindgen.value_tables import NOWHERE, ValueTables, are_constant, limit_cells, string, table, true, type_cells
@@ -107,11 +107,8 @@ class Tables:
         return len(struct.decls) if struct else 1
 
     def _parameter(self, node: c_ast.Decl, parameter: c_ast.Node, name: str, kind: Kind, rules: policy.Rules) -> str:
-        freed = rules.frees == name and len(parameters(node)) == 1
-        nullable = freed or name in rules.nullable
-        bounded = name in rules.bounds
-        judged = kind.name in memory_rules.POINTERS and memory_rules.is_judged(self.types, node)
-        required = (judged or kind.name == "TEXT") and not nullable and not bounded
+        nullable, bounded = memory_rules.is_nullable(node, name, rules), name in rules.bounds
+        required = memory_rules.is_required(self.types, node, name, kind, rules)
         keeping = "REPLACES" if name in rules.replaces else "KEEPS" if name in rules.keeps else "NOT"
         taken = kind if name not in rules.fills else Kind("VOID")
         also = rules.also.get(name) or (name if keyword.iskeyword(name) else None)
@@ -181,8 +178,9 @@ class Tables:
 
     def _doc(self, node: c_ast.Decl, names: list[str], hint: str | None) -> str:
         prototype = self.types.prototype(node)
-        doc = f"{node.name}({', '.join(map(in_python, names))})\n--\n\n{prototype}"
-        return f"{doc}\n\nDeprecated: {hint}." if hint else doc
+        signature = f"{node.name}({', '.join(map(in_python, names))})\n--"
+        warning = f"Deprecated: {hint}." if hint else ""
+        return "\n\n".join(filter(None, (signature, prototype, comments.of(node), warning)))
 
     def text(self) -> str:
         """The header `function_table.h`."""

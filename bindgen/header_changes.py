@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import TypeVar
 
 from pycparser import c_ast
 
-from bindgen import c_facts, stubs, trim_header
+from bindgen import c_facts, comments, trim_header
 from bindgen.c_types import Types
 
 
@@ -50,7 +49,7 @@ def facts(source: pathlib.Path) -> Facts:
         owners=owners,
         layouts=c_facts.layouts(source, structs),
         values=c_facts.values(source, header.defines, constants),
-        comments={name: _comment(node) for name, _, _, node in found},
+        comments={name: comments.of(node) for name, _, _, node in found},
     )
 
 
@@ -104,13 +103,6 @@ def _has_value(node: c_ast.Node) -> bool:
     if isinstance(node, c_ast.Enumerator):
         return True
     return isinstance(node, c_ast.Decl) and bool(node.name) and not trim_header.is_function(node)
-
-
-def _comment(node: c_ast.Node) -> str:
-    """Return the comment above a declaration, and the one behind it on its line."""
-    line = stubs.header_lines(node.coord.file)[node.coord.line - 1]
-    behind = re.search(r"//[/!<]*\s*(.*)", line)
-    return "\n".join(filter(None, [stubs.comment(node), behind and behind[1].strip()]))
 
 
 # ---------------------------------------------------------------- what differs

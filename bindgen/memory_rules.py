@@ -36,6 +36,17 @@ def is_integer(kind: Kind) -> bool:
     return kind.name == "NUMBER" and kind.python not in NOT_INTEGERS
 
 
+def is_nullable(node: c_ast.Decl, name: str, rules: Rules) -> bool:
+    """Whether a parameter may be NULL; of what only frees, it may."""
+    return name in rules.nullable or (rules.frees == name and len(parameters(node)) == 1)
+
+
+def is_required(types: Types, node: c_ast.Decl, name: str, kind: Kind, rules: Rules) -> bool:
+    """Whether NULL is refused for a pointer that is no handle; where its length is a parameter, that decides."""
+    judged = kind.name in POINTERS and is_judged(types, node)
+    return (judged or kind.name == "TEXT") and name not in rules.bounds and not is_nullable(node, name, rules)
+
+
 def structs_read(policy: Policy, types: Types, functions: Iterable[c_ast.Decl]) -> dict[str, str]:
     """Return the structs that C reads in judged functions, each with a function that takes it."""
     reading = [

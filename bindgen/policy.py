@@ -21,7 +21,10 @@ from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameter
 
 FILE = pathlib.Path(__file__).with_name("policy.toml")
 
-FLAGS = ("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "waits", "ignores_more", "as_pointer")
+FLAGS = (
+    *("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "waits", "ignores_more", "as_pointer"),
+    "never_null",
+)
 NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
 NUMBERS = ("fails_with",)
 LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills", "wraps")
@@ -52,6 +55,7 @@ class Rules:
     waits: bool = False
     ignores_more: bool = False
     as_pointer: bool = False
+    never_null: bool = False
     owner: str = ""
     frees: str = ""
     copies: str = ""

@@ -41,13 +41,14 @@ class Header:
     """The trimmed declarations.
 
     `nodes` in their order, `defines` by name, `excluded` as name to reason, `deprecated` as function to the
-    header's hint.
+    header's hint, `places` of the defines as file and line.
     """
 
     nodes: list[c_ast.Node]
     defines: list[str]
     excluded: dict[str, str]
     deprecated: dict[str, str]
+    places: dict[str, tuple[str, int]]
 
     @property
     def functions(self) -> list[c_ast.Decl]:
@@ -83,7 +84,7 @@ def trim(source: pathlib.Path) -> Header:
             excluded[node.name] = reason
         else:
             nodes.append(node)
-    return Header(nodes, defines, excluded, preprocessor.deprecated)
+    return Header(nodes, defines, excluded, preprocessor.deprecated, preprocessor.places(defines))
 
 
 def _parse(text: str) -> list[c_ast.Node]:
@@ -164,6 +165,9 @@ class _Preprocessor(pcpp.Preprocessor):
             else:
                 others[name] = "a macro whose value is not an integer"
         return integers, others
+
+    def places(self, names: Iterable[str]) -> dict[str, tuple[str, int]]:
+        return {name: (self.macros[name].source, self.macros[name].lineno) for name in names}
 
     def _is_integer(self, macro: pcpp.parser.Macro) -> bool:
         tokens = self.expand_macros([copy.copy(token) for token in macro.value])

@@ -13,6 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("support")
 
+import llamacffi  # noqa: E402
 from llamacffi import default_model, llama_cpp  # noqa: E402
 from support import c_programs, gguf_files  # noqa: E402
 from support.checkout import vocabulary_folder  # noqa: E402
@@ -23,6 +24,11 @@ from support.objects import context_of, load  # noqa: E402
 def c_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Build a C program in a folder of its own."""
     return lambda code: c_programs.build(code, tmp_path_factory.mktemp("c_program"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A process more than there are cores, since many tests wait; but no more than four, each of which loads models."""
+    return min(llamacffi.usable_cpus() + 1, 4)
 
 
 @pytest.fixture(scope="session")

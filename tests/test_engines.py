@@ -6,15 +6,14 @@ What a real one does with its driver is in tests/add_ons/.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 import llamacffi
+from support.add_ons import add_on
 from support.processes import Ended, output_of, run_python
 
-OWN = Path(str(sys.modules["llamacffi._llama"].__file__))
 TELL = """
 import ctypes, sys
 from pathlib import Path
@@ -30,16 +29,6 @@ assert capsule(b"llamacffi._llama._C_API", 0)
 assert llama_cpp.llama_max_devices() > 0
 """
 NOT_INSTALLED = "llamacffi-{0} is not installed: pip install 'llamacffi[{0}]'"
-
-
-def add_on(folder: Path, name: str, version: str = llamacffi.__version__, extension: Path | None = OWN) -> Path:
-    """Install an add-on in a folder; return that of its package."""
-    package = folder / f"llamacffi_{name}"
-    package.mkdir()
-    (package / "__init__.py").write_text(f'__version__ = "{version}"\n')
-    if extension:
-        (package / OWN.name).symlink_to(extension)
-    return package
 
 
 def ask(folder: Path, engine: str = "") -> Ended:

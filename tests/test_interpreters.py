@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.add_ons import add_on
 from support.checkout import ROOT
 
 REFUSED = (
@@ -44,9 +45,10 @@ int main(void) {{
 """
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program that finds the packages of this interpreter."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHOME": sys.base_prefix}
+def run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a program that finds the packages of this interpreter, behind those of the folders in `path`."""
+    folders = os.pathsep.join([*map(str, path), *sys.path])
+    env = {**os.environ, "PYTHONPATH": folders, "PYTHONHOME": sys.base_prefix}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
@@ -59,11 +61,24 @@ def built(source: Path, program: Path) -> str:
     return str(program)
 
 
-@pytest.mark.parametrize("program", [SECOND, TWICE], ids=["a second interpreter", "a second initialization"])
+BOTH = pytest.mark.parametrize("program", [SECOND, TWICE], ids=["a second interpreter", "a second initialization"])
+
+
+@BOTH
 def test_another_interpreter_is_told_that_the_first_has_it(program: str, tmp_path: Path) -> None:
-    source = tmp_path / "program.c"
+    check_that_the_second_is_refused(program, tmp_path)
+
+
+@BOTH
+def test_another_interpreter_gets_no_second_engine_in_the_place_of_an_add_on(program: str, tmp_path: Path) -> None:
+    add_on(tmp_path, "vulkan")
+    check_that_the_second_is_refused(program, tmp_path)
+
+
+def check_that_the_second_is_refused(program: str, folder: Path) -> None:
+    source = folder / "program.c"
     source.write_text(program)
-    ended = run(built(source, tmp_path / "program"))
+    ended = run(built(source, folder / "program"), path=(folder,))
     assert (ended.returncode, ended.stdout, ended.stderr.splitlines()[-1]) == (0, "16\n", REFUSED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import sys
 from typing import Any
 
@@ -33,10 +34,22 @@ def materials() -> Any:
 
 
 def test_the_bill_of_materials_names_what_is_linked_and_what_is_asked_for(materials: Any, pin: dict[str, str]) -> None:
-    engine, *asked = materials["components"]
+    engine, asked, *_ = materials["components"]
     assert engine["purl"] == f"pkg:github/ggml-org/llama.cpp@{pin['commit']}"
     assert pin["sha256"] in engine["properties"][0]["value"]
-    assert [part["name"] for part in asked] == ["cffi"]
+    assert asked["name"] == "cffi"
+
+
+def test_the_bill_of_materials_names_what_llama_cpp_brings_of_others(materials: Any, pin: dict[str, str]) -> None:
+    """With the version that C's own macros say, and none where nothing says one."""
+    source = load_fetch().pinned_dir(pin)
+    vendored = {part["name"]: part for part in materials["components"][2:]}
+    assert vendored.keys() == {"stb_image", "miniaudio", "subprocess.h", "sha256", "rotate-bits"}
+    defined = (source / "vendor" / "miniaudio" / "miniaudio.h").read_text(encoding="utf-8")
+    numbers = [re.search(rf"#define MA_VERSION_{part} +(\d+)", defined)[1] for part in ("MAJOR", "MINOR", "REVISION")]
+    assert vendored["miniaudio"]["version"] == ".".join(numbers)
+    assert "version" not in vendored["subprocess.h"]
+    assert all(part["licenses"] for part in vendored.values())
 
 
 def test_the_bill_of_materials_is_that_of_this_version(materials: Any) -> None:

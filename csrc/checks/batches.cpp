@@ -220,6 +220,49 @@ void remember_batch(call &c, const void *result) {
                           std::vector<llama_seq_id *>(batch.seq_id, batch.seq_id + n_tokens)};
 }
 
+namespace {
+
+bool is_as_made(const llama_batch &batch, const llama_batch &own) {
+    return batch.token == own.token && batch.embd == own.embd && batch.pos == own.pos &&
+           batch.n_seq_id == own.n_seq_id && batch.seq_id == own.seq_id && batch.logits == own.logits;
+}
+
+// It is written where the batch was made; what the caller has put into its `seq_id` gives way.
+void fill(const made_batch &made, const batch_items &items) {
+    const llama_batch &own = made.original;
+    std::copy_n(items.tokens, items.count, own.token);
+    std::copy_n(items.pos, items.count, own.pos);
+    std::copy_n(items.logits, items.count, own.logits);
+    std::fill_n(own.n_seq_id, items.count, static_cast<int32_t>(items.per_token));
+    std::copy_n(made.seq_ids.begin(), items.count, own.seq_id);
+    for (size_t i = 0; i < items.count; ++i)
+        std::copy_n(items.seq_ids + i * items.per_token, items.per_token, own.seq_id[i]);
+}
+
+}  // namespace
+
+bool fill_made_batch(const call &c, const batch_items &items) {
+    const parameter_row &row = c.parameters()[0];
+    const llama_batch &batch = batch_in(c, 0);
+    const auto found = find_made(batch);
+    if (found == batches.end()) return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
+    const made_batch &made = found->second;
+    if (!is_as_made(batch, made.original))
+        return refuse_value(c, row, "has an array that llama_batch_init() did not give it: fill that one yourself");
+    if (!batch.token) return refuse_value(c, row, "was made for embeddings: give llama_batch_init() an embd of 0");
+    if (made.readers) return refuse_read(c, row, found->first);
+    if (items.count > static_cast<size_t>(made.n_tokens))
+        return refuse_value(
+            c, row,
+            "has room for " + std::to_string(made.n_tokens) + " tokens, not for " + std::to_string(items.count));
+    if (items.per_token > static_cast<size_t>(made.n_seq_max))
+        return refuse_value(c, row,
+                            "has room for " + std::to_string(made.n_seq_max) + " sequences of a token, not for " +
+                                std::to_string(items.per_token));
+    fill(made, items);
+    return true;
+}
+
 void enter_batch(call &c) {
     if (!c.extras || !c.extras->batch) return;
     ++batches.at(c.extras->batch).readers;

@@ -29,6 +29,7 @@ struct handle {
     uint16_t reading, changing;    // how many of them read, and change
     uint16_t brief;                // how many of those end soon (`waits` in the policy)
     uint16_t waiting;              // how many calls wait until others have left
+    uint32_t held;                 // how often its memory is lent to what has been kept (core/outputs.h)
     unsigned long thread;          // the last one that came in, but for those
     const function_row *inside;    // and by which call
     uint8_t kind;

@@ -47,6 +47,7 @@ bool can_die(call &c, const parameter_row &row, const handle &one) {
     if (one.foreign)
         return refuse_value(c, row,
                             "holds a sampler that C did not make: take it out with llama_sampler_chain_remove() first");
+    if (one.held) return refuse_held(c, row);
     return !one.depth || refuse_busy(c, row, one);
 }
 

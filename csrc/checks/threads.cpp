@@ -195,6 +195,7 @@ bool lets_others_in(const call &c, const handle &one, access how) {
 // Whether the call may use the object now.
 bool may_enter(call &c, const parameter_row &row, const handle &one, access how) {
     if (meets_another(c, one, how)) return refuse_busy(c, row, one);
+    if (one.held && how == access::CHANGES && !c.function.waits) return refuse_held(c, row);
     return !lets_others_in(c, one, how) || note_wait(c, one);
 }
 
@@ -213,6 +214,23 @@ bool enter_handles(call &c) {
 bool ask_handles(call &c) {
     return for_used(
         c, [&](const parameter_row &row, handle &one, access how, bool) { return may_enter(c, row, one, how); });
+}
+
+void hold(const void *address) {
+    if (handle *one = handles.find(address)) ++one->held;
+}
+
+void let_go(const void *address) {
+    handle *one = handles.find(address);
+    if (one && one->held) --one->held;
+}
+
+bool refuse_held(const call &c, const parameter_row &row) {
+    PyErr_Format(LlamaError,
+                 "%s is held by an array of its memory, which a function kept that a view was given to: let go of that "
+                 "array, and give such a function view.copy()",
+                 subject(c, row).c_str());
+    return false;
 }
 
 // ---------------------------------------------------------------- waiting

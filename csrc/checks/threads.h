@@ -54,6 +54,11 @@ inline void leave_handles(call &c) {
     if (c.n_inside) leave_marked(c);
 }
 
+// Memory of the object is, or is no more, lent to something that a function kept: nothing may change it meanwhile.
+void hold(const void *address);
+void let_go(const void *address);
+bool refuse_held(const call &c, const parameter_row &row);
+
 // In a child of fork() the threads that were inside, or waited, are gone.
 void forget_users();
 

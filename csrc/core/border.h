@@ -92,17 +92,6 @@ static cffi_functions own_converters() {
     llamacffi::running run(LLAMACFFI_CALL, llamacffi::function_rows[LLAMACFFI_FUNCTION_INDEX].keeps_gil); \
     try {                                                                                                 \
         llamacffi::check_formulas<LLAMACFFI_FUNCTION_INDEX>(LLAMACFFI_CALL);
-// At the interpreter's end glibc unwinds a thread that waits for the GIL, as if it had thrown; that must go on.
-#ifdef __GLIBCXX__
-#include <cxxabi.h>
-#define LLAMACFFI_CATCH_UNWIND       \
-    catch (abi::__forced_unwind &) { \
-        run.abandon();               \
-        throw;                       \
-    }
-#else
-#define LLAMACFFI_CATCH_UNWIND
-#endif
 
 #define Py_END_ALLOW_THREADS \
     }                        \

@@ -10,6 +10,9 @@
 #include "core/python.h"
 
 #include <type_traits>
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 
 #include "checks/threads.h"
 #include "core/call.h"
@@ -22,6 +25,18 @@ void catch_assertions();
 // The hook, and the one of the user, which it asks first.
 void throw_assertion(const char *message);
 ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t callback);
+
+// At the interpreter's end glibc unwinds a thread that waits for the GIL, as if it had thrown; that must go on. A
+// macro, since it is a catch block.
+#ifdef __GLIBCXX__
+#define LLAMACFFI_CATCH_UNWIND       \
+    catch (abi::__forced_unwind &) { \
+        run.abandon();               \
+        throw;                       \
+    }
+#else
+#define LLAMACFFI_CATCH_UNWIND
+#endif
 
 class running {
   public:

@@ -10,12 +10,15 @@
 
 #include <vector>
 
+#include "core/arrays.h"
 #include "core/by_name.h"
 #include "core/callbacks.h"
 #include "core/cpu_levels.h"
 #include "core/engine.h"
 #include "core/errors.h"
 #include "core/function_objects.h"
+#include "core/outputs.h"
+#include "core/own_calls.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
 #include "engine/rpc_served.h"
@@ -150,16 +153,12 @@ static PyObject *convert(PyObject *, PyObject *arguments) {
 
 // A context as an argument of llama_n_ctx: any thread may give it, whoever computes with it.
 static PyObject *cancel_computation(PyObject *, PyObject *arguments) {
-    function_row row = *find_function("llama_n_ctx");
-    row.name = "cancel";
+    static constexpr function_row row = renamed(row_of("llama_n_ctx"), "cancel");
     PyObject *given, *type;
     if (!PyArg_ParseTuple(arguments, "OO", &given, &type)) return nullptr;
     call c(row, &given);
-    void *slot = type;
-    char *address = nullptr;
-    if (!convert_handle(c, c.parameters()[0], &slot, given, &address)) return nullptr;
-    if (!judge_handle(c, c.parameters()[0], address)) return nullptr;
-    return PyBool_FromLong(cancel(reinterpret_cast<const llama_context *>(address)));
+    if (!take_handle(c, 0, type)) return nullptr;
+    return PyBool_FromLong(cancel(handle_at<llama_context>(c, 0)));
 }
 
 // ctypes writes a field, and then what the struct keeps for it: a copy of the struct must see both or neither.
@@ -200,10 +199,15 @@ static PyObject *serve_one_client(PyObject *, PyObject *arguments) {
 // The tables of objects, and what is kept of ctypes and cffi, are the process's: one interpreter has them.
 static PyInterpreterState *interpreter = nullptr;
 
+// The error names the package, not the extension: no other engine is to be taken instead (engines.py).
 static PyObject *refuse_interpreter() {
-    PyErr_SetString(PyExc_ImportError,
-                    "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
-                    "that one: import it in one interpreter only, and initialize Python once in a process");
+    PyObject *package = PyUnicode_FromString("llamacffi");
+    PyObject *said = PyUnicode_FromString(
+        "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
+        "that one: import it in one interpreter only, and initialize Python once in a process");
+    if (package && said) PyErr_SetImportError(said, package, nullptr);
+    Py_XDECREF(package);
+    Py_XDECREF(said);
     return nullptr;
 }
 
@@ -238,9 +242,21 @@ static PyMethodDef own_functions[] = {
      "struct "
      "meanwhile."},
     {"cancel", cancel_computation, METH_VARARGS,
-     "cancel(ctx, ctype)\n--\n\nEnd what a context computes; see llamacffi.cancel."},
+     "cancel(ctx, ctype, /)\n--\n\nEnd what a context computes; see llamacffi.cancel."},
+    {"pieces", pieces, METH_VARARGS,
+     "pieces(vocab, ctype, tokens, special, /)\n--\n\nList the pieces of tokens; see llamacffi.arrays."},
+    {"metadata", metadata, METH_VARARGS, "metadata(model, ctype, /)\n--\n\nSee llamacffi.arrays."},
+    {"fill_batch", fill_batch, METH_VARARGS,
+     "fill_batch(batch, ctype, tokens, pos, seq_ids, logits, /)\n--\n\nSee llamacffi.arrays; it leaves n_tokens "
+     "alone."},
+    {"find_output", find_output, METH_VARARGS,
+     "find_output(ctx, ctype, kind, index, /)\n--\n\nTell what read_output needs: address, computation, length."},
+    {"read_output", read_output, METH_VARARGS,
+     "read_output(function, address, kind, index, computation, /)\n--\n\nCall a function with the memory of an "
+     "output."},
     {"serve_one_client", serve_one_client, METH_VARARGS,
-     "serve_one_client(socket, limit, page, own)\n--\n\nLet ggml_backend_rpc_start_server serve this connection alone; "
+     "serve_one_client(socket, limit, page, own, /)\n--\n\nLet ggml_backend_rpc_start_server serve this connection "
+     "alone; "
      "see llamacffi.rpc_server."},
     {"last_error", last_error, METH_NOARGS,
      "last_error()\n--\n\nReturn what llama.cpp logged as errors in the last failing call of this thread, or ''."},
@@ -290,7 +306,9 @@ static PyObject *llamacffi_init(const char *name, Py_ssize_t version, const stru
         return nullptr;
     }
     if (!llamacffi::choose_cpu_level() || !llamacffi::find_devices()) return nullptr;
-    if (!llamacffi::make_border_lock() || !llamacffi::load_ctypes() || !llamacffi::load_cffi()) return nullptr;
+    if (!llamacffi::make_border_lock() || !llamacffi::load_ctypes() || !llamacffi::load_cffi() ||
+        !llamacffi::load_lent_type())
+        return nullptr;
     PyObject *module = _cffi_init(name, version, own);
     if (!module) return nullptr;
     llamacffi::interpreter = PyInterpreterState_Get();

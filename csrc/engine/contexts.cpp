@@ -24,9 +24,12 @@ namespace {
 
 enum class computation : uint8_t { NONE, RUNS, CANCELLED };
 
+std::atomic<uint64_t> computations{0};
+
 struct abort_slot : callback_slot<ggml_abort_callback> {
     using callback_slot::callback_slot;
     std::atomic<computation> now{computation::NONE};
+    std::atomic<uint64_t> last{++computations};
 };
 
 std::unordered_map<const llama_context *, std::unique_ptr<abort_slot>> abort_slots;
@@ -70,10 +73,20 @@ std::unique_ptr<abort_slot> take_slot(const llama_context *ctx) {
     return slot;
 }
 
+void note_computation(const llama_context *ctx) {
+    if (abort_slot *slot = slot_of(ctx)) slot->last = ++computations;
+}
+
 }  // namespace
+
+uint64_t last_computation(const llama_context *ctx) {
+    const abort_slot *slot = slot_of(ctx);
+    return slot ? slot->last.load() : 0;
+}
 
 computing::computing(llama_context *ctx) : ctx_(ctx) {
     prepare_threads(ctx);
+    note_computation(ctx);
     if (abort_slot *slot = slot_of(ctx)) slot->now = computation::RUNS;
 }
 
@@ -203,6 +216,7 @@ void opt_epoch(call *, llama_context *ctx, ggml_opt_dataset_t dataset, ggml_opt_
                ggml_opt_result_t result_eval, int64_t idata_split, ggml_opt_epoch_callback callback_train,
                ggml_opt_epoch_callback callback_eval) {
     require_tokens(ctx, dataset);
+    note_computation(ctx);
     llama_opt_epoch(ctx, dataset, result_train, result_eval, idata_split, callback_train, callback_eval);
 }
 

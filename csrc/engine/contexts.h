@@ -26,6 +26,9 @@ class computing {
     const llama_context *ctx_;
 };
 
+// Which computation of the process was its last, or its making; no two have one number.
+uint64_t last_computation(const llama_context *ctx);
+
 // End what the context computes; any thread may ask for it. False where it computes nothing.
 bool cancel(const llama_context *ctx);
 

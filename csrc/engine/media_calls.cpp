@@ -8,6 +8,22 @@
 
 #include "deep_stack.h"  // in this folder
 
+namespace llamacffi {
+
+void lack_tensor() {
+    throw std::runtime_error("the projector's file lacks a tensor that its kind of projector computes with");
+}
+
+void look_beyond_tensor() {
+    throw std::runtime_error("a tensor of the projector's file is smaller than its kind of projector computes with");
+}
+
+void divide_by_zero() {
+    throw std::runtime_error("the projector's file says that a number is 0 which its kind of projector divides by");
+}
+
+}  // namespace llamacffi
+
 // Upstream looks at the first entry of a batch, and a chunk that was loaded from a buffer may have none.
 bool llamacffi_image_batch_encode(clip_ctx *ctx, int n_threads, const clip_image_f32_batch *batch,
                                   std::vector<float> &embeddings) {

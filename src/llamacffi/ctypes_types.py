@@ -20,7 +20,7 @@ import threading
 import weakref
 from itertools import groupby
 
-from llamacffi import old_code
+from llamacffi import declarations, old_code
 from llamacffi._native import ffi, guarded, lib, set_field
 
 TYPE_CHECKING = False
@@ -298,7 +298,11 @@ class _Callback(_Field):
 
 def _structure(name: str, ctype: Any) -> Any:
     bases = (*old_code.FIELDS.get(name, ()), _Open, ctypes.Structure)
-    namespace = {"__slots__": ("__weakref__", "_buffers"), "__module__": "llamacffi.llama_cpp"}
+    namespace = {
+        "__slots__": ("__weakref__", "_buffers"),
+        "__module__": "llamacffi.llama_cpp",
+        "__doc__": declarations.Declaration(name),
+    }
     make: Any = type(ctypes.Structure)
     structure = make(name, bases, namespace)
     _made[name] = structure  # before its fields: a struct may point to itself
@@ -354,6 +358,7 @@ def _callback(name: str, ctype: Any) -> Any:
         "__new__": __new__,
         "__repr__": _shown_callback,
         "__module__": "llamacffi.llama_cpp",
+        "__doc__": declarations.Declaration(_callback_fields().get(name, (name,))[0]),
         "_flags_": base._flags_,
         "_restype_": result,
         "_argtypes_": tuple(arguments),

@@ -30,7 +30,8 @@ def take_best() -> None:
     Where nothing is loaded, the next import of `llamacffi._llama` finds the package's own.
 
     Raises:
-        ImportError: LLAMACFFI_ENGINE names what there is not, what is not installed, or what cannot be loaded.
+        ImportError: LLAMACFFI_ENGINE names what there is not, what is not installed, or what cannot be loaded; or
+            another interpreter of this process has loaded an add-on.
     """
     if named := os.environ.get("LLAMACFFI_ENGINE"):
         take_named(named)
@@ -47,10 +48,16 @@ def take_named(name: str) -> None:
 
 
 def take(name: str) -> bool:
-    """Load the extension of an add-on, unless there is a reason not to, which is kept."""
+    """Load the extension of an add-on, unless there is a reason not to, which is kept.
+
+    Raises:
+        ImportError: Another interpreter of this process has loaded it; a second engine beside it is of no use.
+    """
     try:
         module = load(name)
     except ImportError as error:
+        if error.name == __package__:
+            raise
         refused[name] = str(error)
         return False
     sys.modules[EXTENSION] = module

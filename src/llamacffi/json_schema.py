@@ -18,7 +18,8 @@ RULES = {
     "null": '"null"',
     "integer": '"-"? ("0" | [1-9] [0-9]{0,15})',
     "number": 'integer ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?',
-    "char": r'[^"\\\x00-\x1F\x7F] | "\\" (["\\/bfnrt] | "u" unit)',
+    # Ranges, not what they leave out: llama.cpp would let bytes through that are no UTF-8.
+    "char": r'[ !#-\x5B\x5D-~\u0080-\uD7FF\uE000-\uFFFF\U00010000-\U0010FFFF] | "\\" (["\\/bfnrt] | "u" unit)',
     "unit": "[0-9A-Ca-cE-Fe-f] hex{3} | [Dd] [0-7] hex{2}",  # no half of a surrogate pair
     "hex": "[0-9A-Fa-f]",
     "string": r'"\"" char* "\""',

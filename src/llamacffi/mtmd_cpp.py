@@ -77,24 +77,12 @@ def mtmd_helper_bitmap_init_from_file(ctx: Any, fname: Any, placeholder: bool, o
     return _bitmap(mtmd_helper_bitmap_init_from_file_wrapper(ctx, fname, placeholder, _options(opt)))
 
 
-def mtmd_helper_bitmap_init_from_buf(
-    ctx: Any, buf: Any, length: int, placeholder: bool, opt: Any = None, /
-) -> int | None:
-    """Read an image or a sound from memory that holds a file.
+def mtmd_helper_bitmap_init_from_buf(ctx: Any, buf: Any, length: int, placeholder: bool, opt: Any = None) -> int | None:
+    """Read an image or a sound from memory that holds a file, as `mtmd_helper_bitmap_init_from_file` does from a file.
 
     Args:
-        ctx: the mtmd context; for sound, it says which sample rate is wanted.
         buf: the file's bytes.
         length: how many there are.
-        placeholder: whether to leave the data away, to count tokens.
-        opt: a `mtmd_helper_init_opt`; None stands for `mtmd_helper_init_opt_default()`.
-
-    Returns:
-        A bitmap, to be freed with `mtmd_bitmap_free`, or None where the bytes could not be read (`last_error()` says
-        why).
-
-    Raises:
-        LlamaValueError: it has more than 134,217,728 pixels or samples.
 
     Source: `mtmd_helper_bitmap_init_from_buf` in mtmd-helper.h.
     """

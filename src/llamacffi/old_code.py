@@ -41,6 +41,7 @@ def warn_of_unknown(struct: str, field: str, known: list[str]) -> None:
     """Warn the code that sets what is no field of a struct, and which C never sees."""
     import warnings
 
+    category: type[Warning]
     if field in GONE.get(struct, ()):
         text, category = f"{struct}.{field} is gone from llama.cpp and has no effect", DeprecationWarning
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import SCENARIOS, facts, run_ours, run_theirs
+from engines import SCENARIOS, run_ours, run_theirs
 
 from support.processes import Ended
 
@@ -28,16 +28,6 @@ def runs(model_path: Path, peer: Path, tmp_path_factory: pytest.TempPathFactory)
         ours = pool.submit(run_ours, SCENARIOS, model_path, folders[0])
         theirs = pool.submit(run_theirs, peer, SCENARIOS, model_path, folders[1], *COMPARED)
     return [ours.result(), theirs.result()]
-
-
-@pytest.fixture(scope="module")
-def ours(runs: list[Ended]) -> dict[str, Any]:
-    return facts(runs[0])
-
-
-@pytest.fixture(scope="module")
-def theirs(runs: list[Ended]) -> dict[str, Any]:
-    return facts(runs[1])
 
 
 def test_every_scenario_runs_to_its_end(runs: list[Ended], ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import HERE, facts, package, run_ours, run_theirs
+from engines import HERE, package, run_ours, run_theirs
 
 from llamacffi import mtmd_cpp
 from support import pictures, tiny_model, tiny_projector
@@ -48,16 +48,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def runs(files: Path, peer: Path) -> list[Ended]:
     return [run_ours(MEDIA, files), run_theirs(peer, MEDIA, files)]
-
-
-@pytest.fixture(scope="module")
-def ours(runs: list[Ended]) -> dict[str, Any]:
-    return facts(runs[0])
-
-
-@pytest.fixture(scope="module")
-def theirs(runs: list[Ended]) -> dict[str, Any]:
-    return facts(runs[1])
 
 
 def test_every_scenario_runs_to_its_end(runs: list[Ended], ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -150,7 +150,7 @@ def test_without_a_program_the_usage_is_shown(folder: Path, command: list[str]) 
 
 
 def test_the_help_names_run() -> None:
-    assert "run a program" in run(LLAMACFFI, "--help").stdout
+    assert "Run a program" in run(LLAMACFFI, "--help").stdout
     assert run(LLAMACFFI, "run", "--help").stdout.startswith("usage: llamacffi run")
 
 

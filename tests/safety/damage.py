@@ -21,7 +21,8 @@ def gguf_file(intact: Path, seed: int) -> bytes:
     """Return the contents of `intact` with one to three kinds of damage."""
     chance = random.Random(seed)
     contents = bytearray(intact.read_bytes())
-    for damage in chance.choices(GGUF_DAMAGES, k=chance.choice((1, 1, 1, 2, 3))):
+    kinds = PROJECTOR_DAMAGES if reader_of(intact).get_field("clip.projector_type") else GGUF_DAMAGES
+    for damage in chance.choices(kinds, k=chance.choice((1, 1, 1, 2, 3))):
         damage(contents, reader_of(intact), chance)
     return bytes(contents)
 
@@ -110,6 +111,50 @@ def truncate(contents: bytearray, reader: gguf.GGUFReader, chance: random.Random
     contents += bytes(max(0, HEADER - len(contents)))
 
 
+def lose_tensor(contents: bytearray, reader: gguf.GGUFReader, chance: random.Random) -> None:
+    start, name = chance.choice(names(reader))
+    put(contents, start + chance.randrange(len(name)), 1, ord("~"))
+
+
+def exchange_tensors(contents: bytearray, reader: gguf.GGUFReader, chance: random.Random) -> None:
+    """Give two tensors each other's name: as long, so that nothing moves."""
+    start, name = chance.choice(names(reader))
+    other_start, other = chance.choice([one for one in names(reader) if len(one[1]) == len(name)])
+    contents[start : start + len(name)], contents[other_start : other_start + len(name)] = other, name
+
+
+def reshape_tensor(contents: bytearray, reader: gguf.GGUFReader, chance: random.Random) -> None:
+    """Leave the number of its elements, so that the file's other tensors stay where they are."""
+    tensor = chance.choice(reader.tensors)
+    sizes = [int(size) for size in tensor.shape]
+    chance.shuffle(sizes)
+    halved = chance.randrange(len(sizes))
+    if sizes[halved] % 2 == 0 and chance.random() < 0.5:
+        sizes[halved] //= 2
+        sizes[chance.randrange(len(sizes))] *= 2
+    start = tensor.field.offset + sum(part.nbytes for part in tensor.field.parts[:3])
+    for index, size in enumerate(sizes):
+        put(contents, start + 8 * index, 8, size)
+
+
+def rename_value(contents: bytearray, reader: gguf.GGUFReader, chance: random.Random) -> None:
+    """Put a projector of another type, with a name as long, or another truth, into the metadata."""
+    field = chance.choice([one for one in reader.fields.values() if one.name.startswith("clip.")])
+    start = field.offset + sum(part.nbytes for part in field.parts[:-1])
+    if field.types[0] == gguf.GGUFValueType.BOOL:
+        put(contents, start, 1, chance.choice((0, 1, 2)))
+    elif field.types[0] == gguf.GGUFValueType.STRING:
+        name = chance.choice([one for one in PROJECTOR_TYPES if len(one) == field.parts[-1].nbytes])
+        contents[start : start + len(name)] = name.encode()
+
+
+def names(reader: gguf.GGUFReader) -> list[tuple[int, bytes]]:
+    """Find where the tensors' names stand, and what they are."""
+    return [(one.field.offset + 8, one.name.encode()) for one in reader.tensors]
+
+
+PROJECTOR_TYPES = ["ldp", "mlp", *(value for name, value in vars(gguf.VisionProjectorType).items() if name.isupper())]
+
 # The gentler ones more often: what is refused at once tries little.
 GGUF_DAMAGES: tuple[Damage, ...] = (
     spoil_header,
@@ -119,6 +164,18 @@ GGUF_DAMAGES: tuple[Damage, ...] = (
     *[spoil_bytes] * 2,
     *[spoil_number] * 4,
     *[spoil_data] * 4,
+)
+
+
+# Of files that a reader of headers takes: what a graph is made of and computes with is not what it should be.
+PROJECTOR_DAMAGES: tuple[Damage, ...] = (
+    *GGUF_DAMAGES[:5],
+    spoil_data,
+    rename_value,
+    *[lose_tensor] * 3,
+    *[exchange_tensors] * 3,
+    *[reshape_tensor] * 4,
+    *[spoil_number] * 6,
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import ctypes
 import faulthandler
+import functools
 import json
 import os
 import resource
@@ -27,9 +28,9 @@ import psutil
 import llamacffi
 from llamacffi import llama_cpp as llama
 from llamacffi import mtmd_cpp as mtmd
-from support import gguf_files, pictures
+from support import any_projector, gguf_files, pictures, tiny_projector
 from support.child import be_quiet
-from support.media import decoded, media_chunk, media_of, tokenize_media
+from support.media import decoded, load_media, media_chunk, media_of, picture, sound, tokenize_media
 from support.objects import TOKENS, context_of, decode, ints, load, use_adapter
 
 HANG = 20  # seconds
@@ -189,28 +190,67 @@ def state_attempts(folder: Path) -> dict[str, Attempt]:
     return {"state": state, "sequence": sequence, "session": session, "sequence_file": sequence_file}
 
 
+def projector_attempt(folder: Path, kind: str) -> Attempt:
+    """Load a damaged projector, and encode what it is for."""
+    model = load()
+    bitmap = sound() if tiny_projector.KINDS[kind].modality == "audio" else picture()
+
+    def use(path: Path) -> str:
+        media = load_media(path, model)
+        if media is None:
+            return "not loaded"
+        try:
+            return encode(media, bitmap)
+        finally:
+            mtmd.mtmd_free(media)
+
+    return gguf_attempt(folder, kind, use)
+
+
+def any_projector_attempt(folder: Path) -> Attempt:
+    """Load a projector of each kind in turn, and encode whatever it says that it is for."""
+    model = load()
+    bitmaps = {mtmd.mtmd_support_vision: picture(), mtmd.mtmd_support_audio: sound()}
+
+    def attempt(seed: int) -> str:
+        media = any_projector.AnyProjector(seed).load(folder / "any.gguf", model)
+        if media is None:
+            return "not loaded"
+        try:
+            return "; ".join(encode(media, bitmap) for supports, bitmap in bitmaps.items() if supports(media))
+        finally:
+            mtmd.mtmd_free(media)
+
+    return attempt
+
+
+def encode(media: Any, bitmap: Any) -> str:
+    chunks = mtmd.mtmd_input_chunks_init()
+    try:
+        if tokenize_media(media, chunks, bitmap) != 0:
+            return "not tokenized"
+        return "encoded" if mtmd.mtmd_encode_chunk(media, media_chunk(chunks)) == 0 else "not encoded"
+    finally:
+        mtmd.mtmd_input_chunks_free(chunks)
+
+
 GGUF_KINDS: dict[str, Callable[[Path], Attempt]] = {
     "model": lambda folder: gguf_attempt(folder, "model", use_model),
     "vocabulary": lambda folder: gguf_attempt(folder, "vocabulary", lambda path: use_model(path, vocab_only=True)),
     "template": lambda folder: gguf_attempt(folder, "template", use_model),
     "adapter": adapter_attempt,
+    **{kind: functools.partial(projector_attempt, kind=kind) for kind in tiny_projector.KINDS},
 }
 
 
 def file_attempt(projector: str, intact: bytes) -> Attempt:
     """Decode a damaged image or sound, and go on with what came out of it."""
     media = media_of(load(), projector)
-    chunks = mtmd.mtmd_input_chunks_init()
-
-    def encode(bitmap: Any) -> str:
-        if tokenize_media(media, chunks, bitmap) != 0:
-            return "not tokenized"
-        return "encoded" if mtmd.mtmd_encode_chunk(media, media_chunk(chunks)) == 0 else "not encoded"
 
     def attempt(seed: int) -> str:
         bitmap = decoded(media, damage.state(intact, seed))
         try:
-            return "no bitmap" if bitmap is None else encode(bitmap)
+            return "no bitmap" if bitmap is None else encode(media, bitmap)
         finally:
             mtmd.mtmd_bitmap_free(bitmap)
 
@@ -262,6 +302,8 @@ def seeds(folder: Path, kind: str, first: int, count: int) -> Iterator[int]:
 def attempt_of(folder: Path, kind: str) -> Attempt:
     if kind == "media":
         return media_attempt()
+    if kind == "any projector":
+        return any_projector_attempt(folder)
     return GGUF_KINDS[kind](folder) if kind in GGUF_KINDS else state_attempts(folder)[kind]
 
 

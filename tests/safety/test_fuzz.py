@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ def test_a_seed_that_takes_too_long_is_told_as_a_hang() -> None:
     assert ended.returncode == 1
     assert "seed 0: nothing for 0 s" in ended.stdout
     assert "deaths 0, hangs 1" in ended.stdout
+
+
+def test_a_child_has_no_threads_of_real_time_priority() -> None:
+    """As root it could, and they would leave the machine to nobody else."""
+    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=parent.renounce_priority, stderr=subprocess.PIPE, check=False
+    )
+    assert b"PermissionError" in ended.stderr
 
 
 @pytest.mark.parametrize("kind", ["llama_context", "llama_sampler", "gguf_context"])

@@ -15,17 +15,21 @@ import damage
 import hostile
 import pytest
 
-from support import gguf_files
+from support import any_projector, gguf_files, tiny_projector
 from support.processes import run
 
 SHORT, SHORT_STATES = 75, 25  # files of each of the four kinds
 LONG, LONG_STATES = 5_000, 2_500
-MEDIA = 2_000  # in one process: PNG, JPEG, BMP, WAV
+MEDIA, LONG_MEDIA = 400, 2_000  # in one process: PNG, JPEG, BMP, WAV
 MOST_GROWTH = 50  # MB
 HARNESS = Path(hostile.__file__)
 
 # What each kind must have come to at least once, or the damage is too heavy to try anything behind the parser.
-REACHED = {"vocabulary": "tokenized"} | dict.fromkeys(("model", "template", "adapter"), "decoded")
+REACHED = {
+    "vocabulary": "tokenized",
+    **dict.fromkeys(("model", "template", "adapter"), "decoded"),
+    **dict.fromkeys(tiny_projector.KINDS, "encoded"),
+}
 
 
 def reported(folder: Path, kind: str, count: int) -> dict[str, Any]:
@@ -58,6 +62,14 @@ def test_damaged_states_are_survived(kind: str, tmp_path: Path) -> None:
     assert report["outcomes"]["restored"]
 
 
+def test_projectors_of_every_kind_are_survived(tmp_path: Path) -> None:
+    """Of sizes that may not fit, and without tensors that may be needed."""
+    count = len(any_projector.kinds())
+    report = reported(tmp_path, "any projector", count)
+    assert_survived(report, count)
+    assert len(report["outcomes"]) > 2
+
+
 def test_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
     report = reported(tmp_path, "media", MEDIA)
     assert_survived(report, MEDIA)
@@ -66,9 +78,19 @@ def test_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_two_thousand_damaged_images_and_sounds_are_survived(tmp_path: Path) -> None:
+    assert_survived(reported(tmp_path, "media", LONG_MEDIA), LONG_MEDIA)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("kind", hostile.GGUF_KINDS)
 def test_five_thousand_damaged_files_of_each_kind_are_survived(kind: str, tmp_path: Path) -> None:
     assert_survived(reported(tmp_path, kind, LONG), LONG)
+
+
+@pytest.mark.long
+def test_five_thousand_projectors_of_every_kind_are_survived(tmp_path: Path) -> None:
+    assert_survived(reported(tmp_path, "any projector", LONG), LONG)
 
 
 @pytest.mark.long

@@ -7,9 +7,11 @@ import ctypes
 import resource
 import signal
 import struct
+import tempfile
 import threading
 import zlib
 from ctypes import byref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ import pytest
 from llamacffi import LlamaError, LlamaValueError, last_error
 from llamacffi import llama_cpp as llama
 from llamacffi import mtmd_cpp as mtmd
-from support import pictures, tiny_model, tiny_projector
+from support import any_projector, pictures, tiny_model, tiny_projector
 from support.cells import raises, refused, returns
 from support.media import (
     batch_of,
@@ -27,15 +29,17 @@ from support.media import (
     ffmpeg_folder,
     handles,
     image_chunk,
+    load_media,
     media_chunk,
     media_of,
     picture,
     projector,
+    sound,
     text_of,
     tokenize_media,
     video_of,
 )
-from support.objects import context_of, load
+from support.objects import Gate, context_of, load
 
 # ---------------------------------------------------------------- who owns what
 
@@ -357,6 +361,51 @@ def test_a_projector_for_another_width_is_not_loaded(model: Any) -> None:
     mtmd.mtmd_support_vision(media)
 
 
+def damaged(kind: str, old: bytes, new: bytes) -> Path:
+    """Write a projector in whose file something is replaced, which stands there once."""
+    contents = projector(kind).read_bytes()
+    assert contents.count(old) == 1
+    path = Path(tempfile.mkdtemp(), "damaged.gguf")
+    path.write_bytes(contents.replace(old, new))
+    return path
+
+
+LACKS = "the projector's file lacks a tensor that its kind of projector computes with"
+
+
+@pytest.mark.parametrize(
+    "kind, tensor",
+    [
+        ("mlp", b"v.patch_embd.weight"),
+        ("gemma3", b"v.blk.0.attn_q.weight"),
+        ("ultravox", b"a.blk.1.attn_v.weight"),
+    ],
+)
+@returns((1, True))
+def test_a_projector_without_a_tensor_that_its_graph_needs_encodes_nothing(
+    kind: str, tensor: bytes, model: Any
+) -> tuple[int, bool]:
+    media = load_media(damaged(kind, tensor, tensor.upper()), model)
+    chunk = media_chunk(chunks_of(media, sound() if kind == "ultravox" else picture()))
+    return mtmd.mtmd_encode_chunk(media, chunk), LACKS in last_error()
+
+
+@pytest.mark.parametrize("kind, tensor", [("mlp", b"mm.2.weight"), ("gemma3", b"v.patch_embd.weight")])
+@returns((None, True))
+def test_one_whose_graph_is_made_to_warm_up_is_not_loaded(kind: str, tensor: bytes, model: Any) -> tuple[Any, bool]:
+    return load_media(damaged(kind, tensor, tensor.upper()), model, warmup=True), LACKS in last_error()
+
+
+@returns((2, True))
+def test_a_projector_that_says_that_what_divides_is_0_tokenizes_nothing(model: Any) -> tuple[int, bool]:
+    kind = any_projector.AnyProjector(any_projector.kinds().index("granite_speech"), is_whole=True)
+    kind.keys |= {"clip.audio.projector.window_size": 0, "clip.audio.projector.downsample_rate": 0}
+    kind.tensors["a.proj_linear.weight"] = (any_projector.WIDTH, any_projector.WIDTH)  # as wide as the model
+    media = kind.load(Path(tempfile.mkdtemp(), "any.gguf"), model)
+    status = tokenize_media(media, mtmd.mtmd_input_chunks_init(), sound())
+    return status, "that a number is 0 which its kind of projector divides by" in last_error()
+
+
 # ---------------------------------------------------------------- chunks out of a buffer
 
 
@@ -480,23 +529,16 @@ def test_a_lazy_bitmap_that_gives_what_is_freed_is_refused(times: int, model: An
 
 @refused(LlamaError, r"mtmd_encode_chunk\(\): ctx .+ is in use by another thread")
 def test_two_threads_do_not_encode_with_one_context(model: Any) -> None:
-    entered, go_on = threading.Event(), threading.Event()
+    gate = Gate()
 
     def wait(*arguments: object) -> bool:
-        entered.set()
-        go_on.wait(20)
+        gate.wait()
         return True
 
     media = media_of(model, cb_eval=llama.ggml_backend_sched_eval_callback(wait))
     chunk = image_chunk(media)
-    thread = threading.Thread(target=mtmd.mtmd_encode_chunk, args=(media, chunk))
-    thread.start()
-    assert entered.wait(20)
-    try:
+    with gate.holding(lambda: mtmd.mtmd_encode_chunk(media, chunk)):
         mtmd.mtmd_encode_chunk(media, chunk)
-    finally:
-        go_on.set()
-        thread.join()
 
 
 # ---------------------------------------------------------------- logs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import threading
 from collections.abc import Callable
 from ctypes import byref
@@ -151,9 +152,13 @@ def survived(call: Callable[[], int]) -> bool:
         return f"LlamaValueError: {error}".startswith(TOO_LONG)
 
 
+@functools.cache
+def vocabulary_of(name: str) -> Any:
+    return llama.llama_model_get_vocab(load(vocabulary_folder() / name, vocab_only=True))
+
+
 def tokenizes(vocabulary: str, text: bytes, size: int) -> bool:
-    model = load(vocabulary_folder() / vocabulary, vocab_only=True)
-    vocab = llama.llama_model_get_vocab(model)
+    vocab = vocabulary_of(vocabulary)
     given = text * (size // len(text))
     return survived(lambda: int(llama.llama_tokenize(vocab, given, len(given), None, 0, False, False)))
 

@@ -20,7 +20,7 @@ import pytest
 from llamacffi import LlamaError, LlamaValueError
 from llamacffi import llama_cpp as llama
 from support.cells import alone, raises, returns
-from support.objects import abort_with, busy, candidates, chain_of, context_of, decode, load, user_sampler
+from support.objects import Gate, abort_with, busy, candidates, chain_of, context_of, decode, load, user_sampler
 
 
 def together(*functions: Callable[[], object]) -> None:
@@ -100,23 +100,16 @@ def test_who_reads_waits_for_a_decode(what: str, ctx: Any) -> object:
 @contextlib.contextmanager
 def reading(ctx: Any) -> Iterator[threading.Event]:
     """Have another thread inside of a call that only reads, held by the log callback, until the event is set."""
-    entered, go_on = threading.Event(), threading.Event()
+    gate = Gate()
 
     def log(level: int, text: bytes, data: object) -> None:
         if threading.current_thread().name == "reading":
-            entered.set()
-            go_on.wait(20)
+            gate.wait()
 
     callback = llama.llama_log_callback(log)
     llama.llama_log_set(callback, None)
-    thread = threading.Thread(target=lambda: llama.llama_get_logits_ith(ctx, 99), name="reading")
-    thread.start()
-    assert entered.wait(20)
-    try:
-        yield go_on
-    finally:
-        go_on.set()
-        thread.join(20)
+    with gate.holding(lambda: llama.llama_get_logits_ith(ctx, 99), "reading"):
+        yield gate.go_on
 
 
 WAITING: dict[str, Callable[[Any], object]] = {

@@ -41,12 +41,17 @@ def upstream_ggml_cpu(folder: Path, level: str = "") -> Path:
     target = f"ggml-cpu-{level or levels[0]}.dir" if len(levels) > 1 else "ggml-cpu.dir"
     entries = json.loads((ROOT / "build" / "native" / "compile_commands.json").read_text())
     entry = next(one for one in entries if Path(one["file"]).name == WAITS and target in Path(one["output"]).parts)
-    given = shlex.split(entry["command"])
+    given = _without_launcher(shlex.split(entry["command"]))
     upstream = next(part.removeprefix(DEFINES).strip('"') for part in given if part.startswith(DEFINES))
     command = [upstream if Path(part).name == WAITS else part for part in given if not part.startswith(DEFINES)]
     command[command.index("-o") + 1] = str(folder / "ggml-cpu.o")
     output_of(*command, cwd=entry["directory"])
     return _with_the_rest(folder, target) if len(levels) > 1 else folder / "ggml-cpu.o"
+
+
+def _without_launcher(command: list[str]) -> list[str]:
+    """Begin at the compiler: what was put before it, as ccache is, need not be there where the tests run."""
+    return command[next(i for i, part in enumerate(command) if part.startswith("-")) - 1 :]
 
 
 def _with_the_rest(folder: Path, target: str) -> Path:

@@ -7,12 +7,13 @@ import functools
 import shutil
 import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
 
-from support import learned_positions, tiny_model
+from support import learned_positions, tiny_model, tiny_projector
 
 CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.content }}<|im_end|>{% endfor %}"
 ALIGNMENT = 32
@@ -65,12 +66,13 @@ def write_adapter(path: Path) -> Path:
     return path
 
 
-KINDS = {
+KINDS: dict[str, Callable[[Path], Path]] = {
     "model": write_model,
     "vocabulary": write_vocabulary,
     "template": write_model_with_template,
     "adapter": write_adapter,
     "learned positions": learned_positions.write,
+    **{kind: functools.partial(tiny_projector.write, name=kind) for kind in tiny_projector.KINDS},
 }
 
 

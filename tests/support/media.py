@@ -14,6 +14,8 @@ from ctypes import byref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from llamacffi import LlamaError
 from llamacffi import mtmd_cpp as mtmd
 from support import pictures, tiny_projector
@@ -32,11 +34,16 @@ def projector(kind: str = "mlp") -> Path:
 
 
 def media_of(model: Any, kind: str = "mlp", **fields: Any) -> Any:
-    """Make an mtmd context that computes on one thread, with these fields of its params."""
+    """Make an mtmd context of one of our projectors, which `free_all` frees."""
+    return _noted(mtmd.mtmd_free, load_media(projector(kind), model, **fields))
+
+
+def load_media(path: Path, model: Any, **fields: Any) -> Any:
+    """Make an mtmd context that computes on one thread, with these fields of its params; None if it can't be."""
     params = mtmd.mtmd_context_params_default()
     for name, value in {"n_threads": 1, "print_timings": False, "warmup": False, **fields}.items():
         setattr(params, name, value)
-    return _noted(mtmd.mtmd_free, mtmd.mtmd_init_from_file(os.fsencode(projector(kind)), model, params))
+    return mtmd.mtmd_init_from_file(os.fsencode(path), model, params)
 
 
 def batch_of(media: Any) -> Any:
@@ -81,6 +88,11 @@ def free_all() -> None:
 
 def picture(width: int = 40, height: int = 30) -> Any:
     return mtmd.mtmd_bitmap_init(width, height, pictures.pixels(width, height).tobytes())
+
+
+def sound(samples: int = 8000) -> Any:
+    noise = np.random.default_rng(1).normal(0, 0.1, samples).astype(np.float32)
+    return mtmd.mtmd_bitmap_init_from_audio(samples, noise)
 
 
 def decoded(media: Any, file: bytes) -> Any:

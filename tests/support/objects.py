@@ -58,30 +58,46 @@ def load_and_decode(path: Path) -> int:
     return decode(context_of(load(path)))
 
 
+class Gate:
+    """Where a callback waits, so that its thread is inside of a call."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        self.entered.set()
+        self.go_on.wait(20)
+
+    @contextlib.contextmanager
+    def holding(self, call: Callable[[], object], name: str | None = None) -> Iterator[None]:
+        """Have another thread inside of this call until the block ends."""
+        thread = threading.Thread(target=call, name=name)
+        thread.start()
+        assert self.entered.wait(20)
+        try:
+            yield
+        finally:
+            self.go_on.set()
+            thread.join(20)
+
+
 @contextlib.contextmanager
 def busy(ctx: Any, batch: Any = None, name: str | None = None) -> Iterator[list[int]]:
     """Have another thread inside of a decode of this context until the block ends; the list gets its result then.
 
     It decodes one token, or the batch.
     """
-    entered, go_on = threading.Event(), threading.Event()
+    gate = Gate()
     results: list[int] = []
 
     def wait(data: object) -> bool:
-        entered.set()
-        go_on.wait(20)
+        gate.wait()
         return False
 
     abort_with(ctx, wait)
     enter = (lambda: llama.llama_decode(ctx, batch)) if batch is not None else (lambda: decode(ctx))
-    thread = threading.Thread(target=lambda: results.append(enter()), name=name)
-    thread.start()
-    assert entered.wait(20)
-    try:
+    with gate.holding(lambda: results.append(enter()), name):
         yield results
-    finally:
-        go_on.set()
-        thread.join(20)
 
 
 def logits_of(ctx: Any) -> np.ndarray[Any, np.dtype[np.float32]]:

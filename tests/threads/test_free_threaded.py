@@ -198,18 +198,19 @@ def test_who_uses_what_another_thread_frees_is_refused_afterwards(use: str, mode
     return kinds(ended)
 
 
+def decode_often(model: Any, batch: Any) -> object:
+    """In contexts of its own."""
+    for _ in range(ROUNDS):
+        ctx = context_of(model)
+        status = llama.llama_decode(ctx, batch)
+        llama.llama_free(ctx)
+    return status
+
+
 @returns([0])
 def test_one_batch_is_decoded_by_many_contexts(model: Any) -> object:
     batch = batch_of_one()
-
-    def work() -> object:
-        for _ in range(ROUNDS):
-            ctx = context_of(model)
-            status = llama.llama_decode(ctx, batch)
-            llama.llama_free(ctx)
-        return status
-
-    return kinds(at_once(*[work] * THREADS))
+    return kinds(at_once(*[lambda: decode_often(model, batch)] * THREADS))
 
 
 # ---------------------------------------------------------------- Python objects that change meanwhile
@@ -286,14 +287,7 @@ def test_arrays_of_a_batch_are_put_in_while_it_is_decoded(model: Any) -> object:
     def change() -> None:
         batch.token = (ctypes.c_int32 * 8)(*[5] * 8)
 
-    def work() -> object:
-        for _ in range(ROUNDS):
-            ctx = context_of(model)
-            status = llama.llama_decode(ctx, batch)
-            llama.llama_free(ctx)
-        return status
-
-    return until_done(*[work] * THREADS, change=change)
+    return until_done(*[lambda: decode_often(model, batch)] * THREADS, change=change)
 
 
 @returns([0] * THREADS)

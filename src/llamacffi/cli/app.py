@@ -24,6 +24,7 @@ from llamacffi.cli.quantize import quantize
 from llamacffi.cli.rpc_server import rpc_server
 from llamacffi.cli.tokenize import tokenize
 
+AS_IT_IS = {"allow_extra_args": True, "ignore_unknown_options": True}
 HELP = {"help_option_names": ["-h", "--help"]}
 COMMANDS: dict[Callable[..., None], str] = {
     info: "llamacffi info --json",
@@ -31,7 +32,7 @@ COMMANDS: dict[Callable[..., None], str] = {
     generate: 'llamacffi generate -p "The sea is" -n 32 --temp 0',
     chat: 'llamacffi chat -m model.gguf -sys "Answer in one sentence."',
     tokenize: 'llamacffi tokenize -p "The sea" --ids',
-    detokenize: "llamacffi detokenize 504 4210",
+    detokenize: "llamacffi detokenize 504 3426",
     embed: "llamacffi embed --lines < texts.txt > embeddings.jsonl",
     perplexity: "llamacffi perplexity text.txt -m model.gguf",
     quantize: "llamacffi quantize model-f16.gguf model-q4.gguf Q4_K_M",
@@ -56,9 +57,7 @@ class Commands(typer.core.TyperGroup):
             raise typer.Exit(main.hushed()) from None
 
 
-app = typer.Typer(
-    cls=Commands, no_args_is_help=True, rich_markup_mode=None, context_settings=HELP, epilog="Example: llamacffi chat"
-)
+app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=HELP, epilog="Example: llamacffi chat")
 
 
 @app.callback()
@@ -85,11 +84,12 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def elsewhere() -> None:
-    """Stand for a command that `main` has taken already."""
+def hand_back(context: typer.Context) -> None:
+    """Give a command to `main`, which has taken it already where no option stands before it."""
+    raise typer.Exit(main.main([str(context.info_name), *context.args]))
 
 
 for command, example in COMMANDS.items():
     app.command(context_settings=HELP, epilog=f"Example: {example}")(options.with_options(command))
 for name, does in WITHOUT_TYPER.items():
-    app.command(name, help=does)(elsewhere)
+    app.command(name, help=does, add_help_option=False, context_settings=AS_IT_IS)(hand_back)

@@ -19,9 +19,10 @@ from llamacffi import llama_cpp
 from llamacffi.cli import CommandError, engine, gguf_file, terminal
 from llamacffi.cli.options import AS_JSON, BatchEngine
 
-# As wide as llama-bench has them; the first one's cells stand left.
+# As wide as llama-bench has them.
 COLUMNS = {"model": 30, "size": 10, "params": 10, "backend": 10, "threads": 7, "test": 15, "t/s": 20}
 LEFT = ("model", "backend")
+NARROW = ("test", "t/s")  # those of a terminal that is too narrow for all
 
 Prompt = Annotated[int, typer.Option("-p", "--n-prompt", metavar="N", min=0, help="Tokens of the prompt; 0: none.")]
 Gen = Annotated[int, typer.Option("-n", "--n-gen", metavar="N", min=0, help="Tokens to generate; 0: none.")]
@@ -38,8 +39,12 @@ def bench(
     with engine.load(given) as model:
         about = described(model, given)
         if not as_json:
-            show_head()
-        found = [{**about, **measured(model, given, *test, repetitions, show=not as_json)} for test in tests]
+            show_head(about)
+        found = []
+        for name, number in tests:
+            found.append(about | measured(model, given, name, number, repetitions))
+            if not as_json:
+                show_row(found[-1])
     if as_json:
         terminal.show_json(found)
     else:
@@ -67,18 +72,16 @@ def backend() -> str:
     return ",".join(device.name for device in llamacffi.devices() if device.type != "cpu") or "CPU"
 
 
-def measured(model: int, given: BatchEngine, name: str, number: int, times: int, *, show: bool) -> dict[str, Any]:
+def measured(model: int, given: BatchEngine, name: str, number: int, times: int) -> dict[str, Any]:
     """Run one test that many times, and return what came out."""
     run = {"pp": prompt, "tg": generation}[name]
     with engine.context_of(model, given, number, n_batch=min(given.batch_size, number)) as context:
+        engine.check_writes(context)
         tokens = random_tokens(model, number)
         seconds = runs(context, run, tokens, times, f"{name}{number}")
     speeds = [number / second for second in seconds]
     spread = statistics.stdev(speeds) if times > 1 else 0.0
-    found = {"test": f"{name}{number}", "mean": statistics.fmean(speeds), "stdev": spread, "seconds": seconds}
-    if show:
-        show_row(described(model, given) | found)
-    return found
+    return {"test": f"{name}{number}", "mean": statistics.fmean(speeds), "stdev": spread, "seconds": seconds}
 
 
 def random_tokens(model: int, number: int) -> list[int]:
@@ -118,9 +121,22 @@ def generation(context: int, tokens: list[int]) -> None:
 # ---------------------------------------------------------------- the table
 
 
-def show_head() -> None:
-    print(line({name: name for name in COLUMNS}))
-    print("|" + "|".join(rule(name) for name in COLUMNS) + "|", flush=True)
+def show_head(about: dict[str, Any]) -> None:
+    names = columns()
+    if "model" not in names:
+        print(", ".join([*map(str, cells(about)), f"{about['threads']} threads"]) + "\n")
+    print(line({name: name for name in names}))
+    print("|" + "|".join(rule(name) for name in names) + "|", flush=True)
+
+
+def columns() -> list[str]:
+    """Return the columns that the terminal has room for."""
+    needed = sum(COLUMNS.values()) + 3 * len(COLUMNS) + 1
+    return [*COLUMNS] if terminal.console().width >= needed else [*NARROW]
+
+
+def cells(about: dict[str, Any]) -> list[str]:
+    return [about["model"], terminal.size(about["size"]), terminal.count(about["params"]), about["backend"]]
 
 
 def rule(name: str) -> str:
@@ -129,15 +145,15 @@ def rule(name: str) -> str:
 
 
 def show_row(found: dict[str, Any]) -> None:
-    cells = {
-        **{name: str(found[name]) for name in ("model", "backend", "threads", "test")},
-        "size": terminal.size(found["size"]),
-        "params": terminal.count(found["params"]),
+    texts = {
+        **dict(zip(COLUMNS, cells(found), strict=False)),
+        "threads": str(found["threads"]),
+        "test": found["test"],
         "t/s": f"{found['mean']:.2f} ± {found['stdev']:.2f}",
     }
-    print(line(cells), flush=True)
+    print(line({name: texts[name] for name in columns()}), flush=True)
 
 
-def line(cells: dict[str, str]) -> str:
-    texts = [cells[name].ljust(width) if name in LEFT else cells[name].rjust(width) for name, width in COLUMNS.items()]
-    return f"| {' | '.join(texts)} |"
+def line(texts: dict[str, str]) -> str:
+    aligned = [text.ljust(COLUMNS[name]) if name in LEFT else text.rjust(COLUMNS[name]) for name, text in texts.items()]
+    return f"| {' | '.join(aligned)} |"

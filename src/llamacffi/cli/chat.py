@@ -52,7 +52,7 @@ def chat(
         engine.context_of(model, given, engine.context_size(model, ctx_size), n_batch=given.batch_size) as context,
         chain_of(llama_cpp.llama_model_get_vocab(model), sampling) as sampler,
     ):
-        engine.check_writes(model)
+        engine.check_writes(context)
         template = template_of(model, chat_template)
         talk = Talk(context, sampler, template, n_predict, system_prompt)
         if sys.stdin.isatty():
@@ -105,6 +105,9 @@ def lines() -> Iterator[str]:
         except EOFError:
             print()
             return
+        except KeyboardInterrupt:
+            print()
+            raise
 
 
 def answered(talk: Talk, line: str) -> bool:

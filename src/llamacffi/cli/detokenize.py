@@ -20,7 +20,10 @@ Special = Annotated[bool, typer.Option("--special", help="Write special tokens t
 
 
 def detokenize(ids: Ids = None, model: Annotated[Path | None, MODEL] = None, special: Special = False) -> None:
-    """Write the text of tokens; a pipe gets its bytes, and nothing else."""
+    """Write the text of tokens.
+
+    A pipe gets its bytes, and nothing else.
+    """
     tokens = numbers(" ".join(ids) if ids else sys.stdin.read())
     with engine.loaded(model, vocab_only=True) as loaded:
         vocab = llama_cpp.llama_model_get_vocab(loaded)

@@ -18,7 +18,7 @@ from llamacffi.cli import CommandError, engine
 from llamacffi.cli.options import Engine
 
 DEFAULT_SIZE = 512  # of a batch: what it computes with grows with that
-SEQUENCES = 64  # in one batch
+SEQUENCES = 64  # in one batch at most
 INT16 = 32760  # what llama.cpp's `--embd-normalize 0` makes the largest number
 
 
@@ -61,7 +61,13 @@ def embed(
     asked = iter([{"text": prompt}]) if prompt is not None else read(sys.stdin, plain=lines)
     with engine.load(given) as model:
         size = ctx_size or min(DEFAULT_SIZE, llama_cpp.llama_model_n_ctx_train(model))
-        fields = {"n_batch": size, "n_ubatch": size, "n_seq_max": SEQUENCES, "kv_unified": True, "embeddings": True}
+        fields = {
+            "n_batch": size,
+            "n_ubatch": size,
+            "n_seq_max": min(SEQUENCES, size),
+            "kv_unified": True,
+            "embeddings": True,
+        }
         with engine.context_of(model, given, size, pooling_type=pooling_of(model, pooling), **fields) as context:
             for found, vector in embedded(context, asked):
                 line = {**found, "embedding": normalized(vector, embd_normalize)}
@@ -111,13 +117,13 @@ def embedded(context: int, asked: Iterable[dict[str, Any]]) -> Iterator[tuple[di
 
 def batches(context: int, asked: Iterable[dict[str, Any]]) -> Iterator[list[tuple[dict[str, Any], list[int]]]]:
     """Put objects, with the tokens of their texts, into batches that the context can compute."""
-    room = llama_cpp.llama_n_batch(context)
+    room, most = llama_cpp.llama_n_batch(context), llama_cpp.llama_n_seq_max(context)
     vocab = llama_cpp.llama_model_get_vocab(llama_cpp.llama_get_model(context))
     batch: list[tuple[dict[str, Any], list[int]]] = []
     used = 0
     for found in asked:
         tokens = tokens_of(vocab, found["text"], room)
-        if batch and (used + len(tokens) > room or len(batch) == SEQUENCES):
+        if batch and (used + len(tokens) > room or len(batch) == most):
             yield batch
             batch, used = [], 0
         batch.append((found, tokens))
@@ -143,7 +149,8 @@ def compute(context: int, texts: list[list[int]]) -> None:
     batch = llama_cpp.llama_batch_init(sum(map(len, texts)), 0, 1)
     try:
         fill(batch, texts)
-        engine.checked(llama_cpp.llama_decode(context, batch))
+        encodes = llama_cpp.llama_model_has_encoder(llama_cpp.llama_get_model(context))
+        engine.checked((llama_cpp.llama_encode if encodes else llama_cpp.llama_decode)(context, batch))
     finally:
         llama_cpp.llama_batch_free(batch)
 

@@ -109,10 +109,11 @@ def context_of(model: int, engine: Engine, n_ctx: int, **fields: Any) -> Iterato
         llama_cpp.llama_free(context)
 
 
-def check_writes(model: int) -> None:
-    """Refuse a model that cannot go on with a text."""
-    if llama_cpp.llama_model_has_encoder(model) or not llama_cpp.llama_model_has_decoder(model):
-        raise CommandError("this model has an encoder, and does not go on with a text: see `llamacffi embed`")
+def check_writes(context: int) -> None:
+    """Refuse a model that does not go on with a text: one with an encoder, or without a memory."""
+    model = llama_cpp.llama_get_model(context)
+    if llama_cpp.llama_model_has_encoder(model) or not llama_cpp.llama_get_memory(context):
+        raise CommandError("this model does not go on with a text: `llamacffi embed` is for models such as this")
 
 
 def context_size(model: int, asked: int | None) -> int:

@@ -32,7 +32,6 @@ def generate(
     """Write how a model goes on with a text."""
     text = text_of(prompt, file)
     with engine.load(given) as model:
-        engine.check_writes(model)
         vocab = llama_cpp.llama_model_get_vocab(model)
         tokens = prompt_tokens(vocab, text)
         size = engine.context_size(model, ctx_size)
@@ -42,6 +41,7 @@ def generate(
             engine.context_of(model, given, size, n_batch=given.batch_size) as context,
             chain_of(vocab, sampling) as sampler,
         ):
+            engine.check_writes(context)
             remember(sampler, tokens)
             seconds = engine.read(context, tokens)
             written = Written()

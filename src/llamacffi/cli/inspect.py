@@ -20,7 +20,6 @@ from llamacffi.cli.options import AS_JSON, ContextSize, Engine
 
 FEW = 6  # items of an array that a table shows
 LONG = 60  # characters of a text
-GUESSED = llama_cpp.LLAMA_FTYPE_GUESSED
 MIB = 2**20
 
 # What llama.cpp logs of the memory for a context; what a model is recurrent in counts as the cache.
@@ -49,26 +48,42 @@ def inspect(model: File, tensors: Tensors = False, ctx_size: ContextSize = None,
 
 def summary(path: Path, file: gguf_file.File) -> dict[str, Any]:
     known = file.metadata
-    architecture = known.get("general.architecture")
+    architecture = text(known, "general.architecture")
     return {
         "file": str(path),
         "size": path.stat().st_size,
-        "name": known.get("general.name"),
+        "name": text(known, "general.name"),
         "architecture": architecture,
         "parameters": sum(tensor.parameters for tensor in file.tensors),
-        "quantization": quantization(known.get("general.file_type", GUESSED)),
-        "context": known.get(f"{architecture}.context_length"),
-        "embedding": known.get(f"{architecture}.embedding_length"),
-        "layers": known.get(f"{architecture}.block_count"),
-        "vocabulary": len(known.get("tokenizer.ggml.tokens", ())) or None,
-        "tokenizer": known.get("tokenizer.ggml.model"),
-        "chat_template": template_kind(known.get("tokenizer.chat_template")),
-        "part": part(known),
+        "quantization": quantization(number(known, "general.file_type")),
+        "context": number(known, f"{architecture}.context_length"),
+        "embedding": number(known, f"{architecture}.embedding_length"),
+        "layers": number(known, f"{architecture}.block_count"),
+        "vocabulary": vocabulary(known),
+        "tokenizer": text(known, "tokenizer.ggml.model"),
+        "chat_template": template_kind(text(known, "tokenizer.chat_template")),
+        "part": part(number(known, "split.no"), number(known, "split.count")),
     }
 
 
-def quantization(file_type: int) -> str | None:
-    return None if file_type == GUESSED else gguf_file.text(llama_cpp.llama_ftype_name(file_type))
+def text(known: dict[str, Any], key: str) -> str | None:
+    """Return a value that is a text; a file may have anything there."""
+    value = known.get(key)
+    return value if isinstance(value, str) else None
+
+
+def number(known: dict[str, Any], key: str) -> int | None:
+    value = known.get(key)
+    return value if type(value) is int else None
+
+
+def vocabulary(known: dict[str, Any]) -> int | None:
+    tokens = known.get("tokenizer.ggml.tokens")
+    return len(tokens) if isinstance(tokens, list) else None
+
+
+def quantization(file_type: int | None) -> str | None:
+    return None if file_type is None else gguf_file.text(llama_cpp.llama_ftype_name(file_type))
 
 
 def template_kind(template: str | None) -> str | None:
@@ -81,9 +96,8 @@ def template_kind(template: str | None) -> str | None:
     return "known" if known else "unknown"
 
 
-def part(known: dict[str, Any]) -> str | None:
-    parts = known.get("split.count", 0)
-    return f"{known['split.no'] + 1} of {parts}" if parts > 1 else None
+def part(place: int | None, parts: int | None) -> str | None:
+    return f"{place + 1} of {parts}" if place is not None and (parts or 0) > 1 else None
 
 
 def types(file: gguf_file.File) -> dict[str, dict[str, int]]:
@@ -102,13 +116,13 @@ def types(file: gguf_file.File) -> dict[str, dict[str, int]]:
 
 def memory(path: Path, file: gguf_file.File, ctx_size: int | None) -> dict[str, Any] | None:
     """Return the bytes that a context of this size needs; None for a file that is no whole model."""
-    if not file.tensors or f"{file.metadata.get('general.architecture')}.block_count" not in file.metadata:
+    if not file.tensors or f"{text(file.metadata, 'general.architecture')}.block_count" not in file.metadata:
         return None
     fields = {"no_alloc": True, "load_mode": llama_cpp.LLAMA_LOAD_MODE_NONE}
     try:
         with engine.loaded(path, **fields) as model:
             return account(model, engine.context_size(model, ctx_size))
-    except CommandError:
+    except (CommandError, llamacffi.LlamaError, MemoryError):
         return None
 
 

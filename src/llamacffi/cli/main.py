@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run.main(given[1:])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows ? for it
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # what is no text is the vocabulary's to judge, as in a file
     try:
         status = command(given)
         sys.stdout.flush()
@@ -76,7 +78,7 @@ def with_typer(given: list[str]) -> int:
         raise CommandError(
             "only demo, run and adopt work without Typer and Rich: install them with pip install 'llamacffi[cli]'"
         ) from None
-    return app.run(given)
+    return app.run(given or ["--help"])
 
 
 def hushed() -> int:

@@ -48,6 +48,7 @@ def perplexity(
         vocab = llama_cpp.llama_model_get_vocab(model)
         pieces = cut(engine.tokenize(vocab, text, parse=False), ctx_size, chunks)
         with engine.context_of(model, given, ctx_size, n_batch=min(given.batch_size, ctx_size)) as context:
+            engine.check_writes(context)
             found = result(list(losses(context, vocab, pieces)), len(pieces))
     if as_json:
         terminal.show_json(found._asdict())

@@ -30,7 +30,7 @@ class Sampling:
     top_p: Annotated[float, _option("--top-p", help="The likeliest up to this sum.")] = 0.95
     min_p: Annotated[float, _option("--min-p", help="At least N of the likeliest.")] = 0.05
     repeat_penalty: Annotated[float, _option("--repeat-penalty", help="Against repeating; 1: off.")] = 1.0
-    repeat_last_n: Annotated[int, _option("--repeat-last-n", help="Looks at the last N tokens.")] = 64
+    repeat_last_n: Annotated[int, _option("--repeat-last-n", min=0, help="Looks at the last N tokens.")] = 64
     presence_penalty: Annotated[float, _option("--presence-penalty", help="Against used tokens; 0: off.")] = 0.0
     frequency_penalty: Annotated[float, _option("--frequency-penalty", help="For each use; 0: off.")] = 0.0
     seed: Annotated[int, _option("-s", "--seed", help="-1: another each time.")] = -1
@@ -101,7 +101,10 @@ def grammar_of(given: Sampling) -> str | None:
 
 
 def _text(file: Path | None) -> str:
-    return file.read_text(encoding="utf-8") if file else ""
+    try:
+        return file.read_text(encoding="utf-8") if file else ""
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{file} is no text in UTF-8: {error.reason} at byte {error.start:,}") from None
 
 
 def _from_schema(text: str) -> str:

@@ -55,8 +55,9 @@ def show_table(title: str, columns: dict[str, bool], rows: Iterable[Iterable[str
     """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     table.add_column("")
-    for name, is_number in columns.items():
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for place, (name, is_number) in enumerate(columns.items(), 1):
+        whole = place < len(columns)  # only the last one is broken where a terminal is too narrow
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row("", *map(Text, row))
     _show_below(title, table)

@@ -7,6 +7,7 @@ process can matter to the next: two commands are told that do a death again, wit
 from __future__ import annotations
 
 import collections
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from support.checkout import ROOT, TESTS
 
 SHOWN = 4  # calls of a thread, where a child has died
 LINES = 40  # of what it wrote to stderr
+PR_CAPBSET_DROP, CAP_SYS_NICE = 24, 23  # of linux/prctl.h, linux/capability.h
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def started(plan: Plan, folder: Path) -> subprocess.CompletedProcess[str]:
     options = [f"--hang={plan.hang}", f"--skip={plan.skip}", *(["--trace"] if plan.trace else [])]
     return subprocess.run(
         [sys.executable, "-m", "fuzz.child", str(folder), *map(str, numbers), *options],
+        preexec_fn=renounce_priority,
         cwd=folder,  # for texts that are taken for a file's name
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=None if plan.trace else subprocess.DEVNULL,
@@ -149,6 +152,12 @@ def _last_of_each_thread(folder: Path) -> Iterator[str]:
         threads[line.split()[1]].append(line.replace(str(folder), "…"))
     for lines in threads.values():
         yield from [line for line in lines[:-SHOWN] if line.split()[2].startswith(">")] + lines[-SHOWN:]
+
+
+def renounce_priority() -> None:
+    """Take from what is executed next what root may: threads of real-time priority leave the machine to nobody else."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_NICE, 0, 0, 0)  # fails where there is nothing to take
 
 
 def _told(plan: Plan, culprit: Plan, ended: subprocess.CompletedProcess[str], calls: list[str]) -> str:
