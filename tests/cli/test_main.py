@@ -17,7 +17,7 @@ from support.checkout import ROOT
 from support.commands import LLAMACFFI, Call, start
 from support.processes import Ended, run, run_python
 
-COMMANDS = [command.__name__ for command in app.COMMANDS]
+COMMANDS = [command.__name__.replace("_", "-") for command in app.COMMANDS]
 WITHOUT_TYPER = """
 import sys
 sys.modules["typer"] = None
