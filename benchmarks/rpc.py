@@ -31,7 +31,7 @@ from llamacffi import default_model, llama_cpp
 from llamacffi.cli import engine, plan
 from llamacffi.cli.options import Engine
 
-PIECE = 1 << 16
+PIECE = 1 << 20  # few: on a busy machine each costs the relay a time slice
 PROMPT = [1] * 8
 WARM, MEASURED, ROUNDS = 4, 12, 5
 GIGABIT = 1000.0
