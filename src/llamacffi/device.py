@@ -53,8 +53,13 @@ class Devices(list[Device]):
 
 def devices() -> Devices:
     """Ask the registry, and the servers that were added."""
-    known = [llama_cpp.ggml_backend_dev_get(index) for index in range(llama_cpp.ggml_backend_dev_count())]
-    return Devices(map(described, [*known, *added.values()]))
+    return Devices([*local(), *map(described, added.values())])
+
+
+def local() -> Devices:
+    """Ask the registry alone: what a model is loaded on that is given no devices."""
+    known = (llama_cpp.ggml_backend_dev_get(index) for index in range(llama_cpp.ggml_backend_dev_count()))
+    return Devices(map(described, known))
 
 
 def described(device: int) -> Device:

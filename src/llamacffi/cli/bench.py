@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 import llamacffi
-from llamacffi import llama_cpp
+from llamacffi import device, llama_cpp
 from llamacffi.cli import CommandError, engine, gguf_file, terminal
 from llamacffi.cli.options import AS_JSON, BatchEngine
 
@@ -56,7 +56,7 @@ def described(model: int, given: BatchEngine) -> dict[str, Any]:
         "model": description(model),
         "size": llama_cpp.llama_model_size(model),
         "params": llama_cpp.llama_model_n_params(model),
-        "backend": backend(),
+        "backend": backend(given.rpc),
         "threads": given.threads or llamacffi.usable_cpus(),
     }
 
@@ -67,9 +67,10 @@ def description(model: int) -> str:
     return gguf_file.text(bytes(buffer[:length]))
 
 
-def backend() -> str:
+def backend(servers: str | None) -> str:
     """Name what computes: the devices beside the CPU, where there are some."""
-    return ",".join(device.name for device in llamacffi.devices() if device.type != "cpu") or "CPU"
+    used = engine.devices_of(servers) if servers else device.local()
+    return ",".join(one.name for one in used if one.type != "cpu") or "CPU"
 
 
 def measured(model: int, given: BatchEngine, name: str, number: int, times: int) -> dict[str, Any]:

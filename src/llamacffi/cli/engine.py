@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import llamacffi
-from llamacffi import default_model, llama_cpp, pinned_download
+from llamacffi import default_model, device, llama_cpp, pinned_download
 from llamacffi.cli import CommandError, terminal
 from llamacffi.cli.options import Engine
-from llamacffi.device import Device, added
+from llamacffi.device import Device
 
 LOGGER = "llama.cpp"
 DEFAULT_CONTEXT = 4096  # what a model was trained for may be more than the machine's memory has room for
@@ -88,7 +88,7 @@ def load(engine: Engine) -> contextlib.AbstractContextManager[int]:
 
 def devices_of(servers: str) -> list[Device]:
     """Return the devices of servers, and this machine's GPUs behind them, as llama.cpp's tools take them."""
-    own = [device for device in llamacffi.devices() if device.type in ("gpu", "igpu") and device.name not in added]
+    own = [one for one in device.local() if one.type in ("gpu", "igpu")]
     return [*llamacffi.add_rpc_servers(servers.split(",")), *own]
 
 
