@@ -141,7 +141,8 @@ def an_eval_callback_gets_addresses() -> Any:
         seen.append((type(tensor).__name__, hex(tensor)[:2], ask))
         return False
 
-    decode(context_of(cb_eval=L.ggml_backend_sched_eval_callback(see)), 1)
+    callback = L.ggml_backend_sched_eval_callback(see)  # which ctypes frees with its last name
+    decode(context_of(cb_eval=callback), 1)
     return sorted(set(seen))
 
 
