@@ -24,7 +24,6 @@ TEXT = Path(__file__).resolve().parents[1] / "docs" / "safety.md"  # prose, of m
 SPELL = 0.003  # seconds of one side in a round, at least one call: short beside a time slice of the scheduler
 
 LEAST_SPEEDUP = 10.0  # over a loop
-LEAST_OF_METADATA = 4.0  # of 29 keys, where C's own formatting of each text is most of what is left
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def rows(world: World) -> Iterator[Row]:
     yield Row("logits, all", lambda: logits(w), lambda: arrays.logits(w.ctx).copy())
     yield Row("logits, the best", lambda: best_token(w), lambda: np.argmax(arrays.logits(w.ctx)))
     yield Row("embeddings", lambda: embeddings(w), lambda: arrays.embeddings(w.ctx).copy())
-    yield Row("metadata", lambda: metadata(w), lambda: arrays.metadata(w.model), LEAST_OF_METADATA)
+    yield Row("metadata", lambda: metadata(w), lambda: arrays.metadata(w.model))
     yield Row("tokenize", lambda: tokenize(w, text), lambda: arrays.tokenize(w.vocab, text), None)
     yield Row("state", lambda: state(w), lambda: arrays.state(w.ctx), None)
 

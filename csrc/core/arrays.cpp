@@ -12,6 +12,7 @@
 #include "convert/values.h"
 #include "core/errors.h"
 #include "core/own_calls.h"
+#include "engine/metadata.h"
 
 namespace llamacffi {
 
@@ -109,28 +110,6 @@ PyObject *pieces(PyObject *, PyObject *arguments) {
 
 namespace {
 
-using text_function = int32_t (*)(const llama_model *, int32_t, char *, size_t);
-
-std::string text_of(text_function function, const llama_model *model, int32_t index, std::vector<char> &room) {
-    const int32_t size = function(model, index, room.data(), room.size());
-    if (size >= static_cast<int32_t>(room.size())) {
-        room.resize(static_cast<size_t>(size) + 1);
-        function(model, index, room.data(), room.size());
-    }
-    return {room.data(), static_cast<size_t>(std::max(size, 0))};
-}
-
-using texts = std::vector<std::pair<std::string, std::string>>;
-
-texts all_metadata(const llama_model *model) {
-    texts all;
-    std::vector<char> room(256);
-    for (int32_t i = 0; i < llama_model_meta_count(model); ++i)
-        all.emplace_back(text_of(llama_model_meta_key_by_index, model, i, room),
-                         text_of(llama_model_meta_val_str_by_index, model, i, room));
-    return all;
-}
-
 PyObject *as_dict(const texts &all) {
     PyObject *dict = PyDict_New();
     for (const auto &[key, value] : all) {
@@ -150,7 +129,7 @@ PyObject *metadata(PyObject *, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "OO", &model, &type)) return nullptr;
     call c(row, &model);
     texts all;
-    if (!take_handle(c, 0, type) || !act_in_c(c, [&] { all = all_metadata(handle_at<llama_model>(c, 0)); }))
+    if (!take_handle(c, 0, type) || !act_in_c(c, [&] { all = metadata_of(handle_at<llama_model>(c, 0)); }))
         return nullptr;
     return as_dict(all);
 }
