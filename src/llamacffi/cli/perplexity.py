@@ -61,7 +61,8 @@ def cut(tokens: list[int], size: int, most: int) -> list[list[int]]:
     """Cut the text into whole chunks."""
     if len(tokens) < 2 * size:
         raise CommandError(
-            f"the text is {len(tokens):,} tokens, and two chunks of {size} are needed: give a --ctx-size"
+            f"two chunks of {size} are needed, {2 * size:,} tokens, and the text has {len(tokens):,}: "
+            "give a longer text or a smaller --ctx-size"
         )
     starts = range(0, len(tokens) - size + 1, size)
     return [tokens[start : start + size] for start in (starts if most < 0 else starts[:most])]
