@@ -99,7 +99,7 @@ def _type_of(name: str) -> Any:
             return ffi.typeof(spelling)
         except ffi.error:
             continue
-    raise AttributeError(f"llama.cpp's headers have no type {name!r}")
+    raise AttributeError(f"llama.cpp's headers have no function, constant or type {name!r}")
 
 
 def _is_complete(ctype: Any) -> bool:

@@ -126,7 +126,7 @@ def test_a_mistake_in_a_pipe_is_one_sentence_and_the_status_1(line: str, sentenc
 def test_save_replaces_no_file(chat: Call, tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text("mine")
     said = chat(stdin=f"/save {tmp_path / 'talk.json'}\n")
-    assert said.err == f"llamacffi: {tmp_path / 'talk.json'}: File exists\n"
+    assert said.err == f"llamacffi: {tmp_path / 'talk.json'} is there already, and stays as it is: give another name\n"
     assert (tmp_path / "talk.json").read_text() == "mine"
 
 

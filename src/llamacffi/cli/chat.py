@@ -159,8 +159,11 @@ def undo(talk: Talk, _rest: str) -> None:
 
 def save(talk: Talk, rest: str) -> None:
     """Write the conversation to a file, as JSON."""
-    with Path(named(rest)).open("x", encoding="utf-8") as file:
-        json.dump(talk.messages, file, indent=2, ensure_ascii=False)
+    try:
+        with Path(named(rest)).open("x", encoding="utf-8") as file:
+            json.dump(talk.messages, file, indent=2, ensure_ascii=False)
+    except FileExistsError:
+        raise CommandError(f"{rest} is there already, and stays as it is: give another name") from None
     terminal.remark(f"{len(talk.messages)} messages are in {rest}")
 
 
