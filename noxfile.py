@@ -166,6 +166,19 @@ def engine(session: nox.Session) -> None:
     session.run("pytest", *ONE_PROCESS, "-m", "engine", *(tests or [f"tests/add_ons/test_{name}.py"]))
 
 
+@nox.session
+def blas(session: nox.Session) -> None:
+    """Build the extension with OpenBLAS, as CMAKE_ARGS does, and compare: Debian's libopenblas-dev and pkg-config."""
+    session.install(*BUILD_REQUIRES, *EXTRAS["test"])
+    session.install("--no-build-isolation", "--editable", ".")  # what it is compared with
+    folder = "build/blas"
+    commands = ["build_ext", f"--build-temp={folder}", f"--build-lib={folder}/package"]
+    commands += ["build_py", f"--build-lib={folder}/package"]
+    options = f"-DGGML_BLAS=ON -DGGML_BLAS_VENDOR=OpenBLAS {os.environ.get('CMAKE_ARGS', '')}"
+    session.run("python", "setup.py", "--quiet", *commands, env={"CMAKE_ARGS": options})
+    session.run("pytest", *ONE_PROCESS, "-m", "engine", "tests/add_ons/test_blas.py")
+
+
 # ---------------------------------------------------------------- every CPython
 
 CORE_TESTS = ["tests/border", "tests/test_conformance.py", "tests/test_interpreters.py", "tests/dropin"]
