@@ -114,7 +114,7 @@ base.set_source("llamacffi._llama", "")
 builder = cffi.FFI()
 builder.include(base)
 builder.cdef("int32_t tokens_of(llama_batch batch);")
-source = '#include "llama.h"\\nint32_t tokens_of(llama_batch batch) { return batch.n_tokens; }'
+source = '#include "llamacffi.h"\\nint32_t tokens_of(llama_batch batch) { return batch.n_tokens; }'
 builder.set_source("of_batch", source, include_dirs=[str(include)])
 builder.compile()
 """
