@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/errors.h"
+#include "engine/contexts.h"
 #include "ggml-backend-impl.h"
 #include "llama-model.h"
 
@@ -29,21 +30,20 @@ ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size)
     return buffer;
 }
 
-void replace_alloc_buffer() {
+}  // namespace
+
+// Under a mutex that a fork waits for: a child must not find the half of it.
+void refuse_reading_of_reordered_weights() {
     ggml_backend_reg_t cpu = ggml_backend_reg_by_name("CPU");
     const auto buffers_of = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
         ggml_backend_reg_get_proc_address(cpu, "ggml_backend_dev_get_extra_bufts"));
-    for (auto *type = buffers_of(ggml_backend_reg_dev_get(cpu, 0)); type && *type; ++type) {
+    auto *type = buffers_of(ggml_backend_reg_dev_get(cpu, 0));
+    const std::lock_guard<std::mutex> lock(abort_mutex);
+    for (; type && *type; ++type) {
+        if ((*type)->iface.alloc_buffer == alloc_buffer) continue;
         upstream_alloc[*type] = (*type)->iface.alloc_buffer;
         (*type)->iface.alloc_buffer = alloc_buffer;
     }
-}
-
-}  // namespace
-
-void refuse_reading_of_reordered_weights() {
-    static std::once_flag done;
-    std::call_once(done, replace_alloc_buffer);
 }
 
 void require_readable_weights(const llama_model *model) {
