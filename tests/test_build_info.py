@@ -13,7 +13,7 @@ import pytest
 
 import llamacffi
 from support.checkout import ROOT
-from support.processes import Ended, output_of, run, run_python, tool
+from support.processes import Ended, emulator, output_of, run, run_python, tool
 
 LEVELS = ROOT / "csrc" / "cpu_levels.cmake"
 JOIN = ROOT / "csrc" / "cpu_levels.py"
@@ -73,7 +73,7 @@ def test_a_level_that_can_run_is_taken_when_it_is_named() -> None:
 @pytest.mark.wheel
 def test_a_cpu_that_no_level_of_this_build_can_run_on_gets_a_sentence() -> None:
     """Whatever was built: it wants qemu-user, which plays a CPU of the least kind."""
-    ended = run(tool("qemu-x86_64"), "-cpu", "qemu64", sys.executable, "-c", "import llamacffi")
+    ended = run(emulator("x86_64"), "-cpu", "qemu64", sys.executable, "-c", "import llamacffi")
     said = complaint(ended, "ImportError: ")
     needs = ", ".join(rf"{level} needs \S+" for level in reversed(llamacffi.build_info().cpu_levels))
     assert re.fullmatch(
