@@ -29,7 +29,6 @@ Logits = np.ndarray[Any, np.dtype[np.float32]]
 SYSTEM = ROOT / "build" / "arm64"
 SITE = SYSTEM / "site"
 PYTHON = SYSTEM / "python"
-MIRROR = "http://deb.debian.org/debian"
 LEVELS = ("armv8.0", "dotprod", "i8mm", "sve")
 # What these have: a53 nothing, a64fx SVE but no dot product.
 CPUS = {
@@ -59,7 +58,7 @@ def unpack_debian() -> None:
     assert os.geteuid() == 0, "debootstrap needs root"
     shutil.rmtree(SYSTEM, ignore_errors=True)
     options = ["--arch=arm64", "--variant=minbase", "--include=python3.11,libstdc++6", "--download-only"]
-    output_of("debootstrap", *options, "bookworm", SYSTEM, MIRROR)
+    output_of("debootstrap", *options, "bookworm", SYSTEM)
     for package in (SYSTEM / "var" / "cache" / "apt" / "archives").glob("*.deb"):
         output_of("dpkg", "-x", package, SYSTEM)
 

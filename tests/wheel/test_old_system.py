@@ -20,12 +20,11 @@ from support.processes import output_of, run
 pytestmark = pytest.mark.wheel
 
 SYSTEM = ROOT / "build" / "bullseye"
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "gcc,make,libc6-dev,zlib1g-dev,libffi-dev,ca-certificates"
 # CPython as the next Debian has it; bullseye's own keys sign that as well.
-BUILD = f"""
+BUILD = """
 set -eu
-echo 'deb-src {MIRROR} bookworm main' > /etc/apt/sources.list
+sed -i 's/^deb /deb-src /; s/ bullseye / bookworm /' /etc/apt/sources.list
 apt-get -qq update
 mkdir -p /source /build && cd /source
 apt-get -qq source --download-only python3.11
@@ -61,7 +60,7 @@ def old_python() -> list[str | Path]:
     assert os.geteuid() == 0, "debootstrap and chroot need root"
     if not (SYSTEM / PYTHON[1:]).exists():
         shutil.rmtree(SYSTEM, ignore_errors=True)
-        output_of("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bullseye", SYSTEM, MIRROR)
+        output_of("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bullseye", SYSTEM)
         output_of("chroot", SYSTEM, "sh", "-c", BUILD)
     return ["chroot", SYSTEM, "env", "PYTHONPATH=/site:/programs", PYTHON]
 
