@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-MOST = 15.0  # milliseconds that llamacffi.llama_cpp may take
+MOST = 12.0  # milliseconds that llamacffi.llama_cpp may take
 
 NOTHING = "nothing"
 OURS = "llamacffi.llama_cpp"
