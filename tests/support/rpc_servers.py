@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 SERVER = """
 import ctypes, sys
 from llamacffi import llama_cpp as llama
@@ -65,8 +67,26 @@ class Worker:
         return self._log.read()
 
     def kill(self) -> None:
+        """Kill all of it, and wait until each process is gone, and its sockets with it."""
+        started = processes_of(self.process.pid)
         self.signal(signal.SIGKILL)
         self.process.wait()
+        while any(map(is_alive, started)):
+            time.sleep(0.001)
+
+
+def processes_of(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager
