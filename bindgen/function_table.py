@@ -146,7 +146,7 @@ class Tables:
         ranges = ", ".join(f"{start}, {end - start}" for start, end in zip(starting, grown, strict=True))
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
         with_attached = rules.with_attached or bool(rules.computes)
-        ownership = (rules.keeps_gil, rules.creates, rules.gives_back, with_attached)
+        ownership = (rules.keeps_gil or rules.plain, rules.plain, rules.creates, rules.gives_back, with_attached)
         flags = (*ownership, rules.waits, rules.ignores_more, rules.as_pointer)
         positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (

@@ -25,6 +25,9 @@ def replace(file: pathlib.Path, replacements: dict[str, policy.Rules]) -> None:
         direct = rf'  return llamacffi::direct("{name}", {rules.fails_with}, {own}, \1);'
         text = _once(rf"^  (?:return )?{name}\((.*)\);$", direct, text, name)
         text = _once(rf"\{{ (result = )?{name}\({ARGUMENTS}\); \}}$", rf"{{ \1{own}({RECORD}, \2); }}", text, name)
+    text = re.sub(r"^static PyObject \*\n(?=_cffi_f_)", "static LLAMACFFI_INLINE PyObject *\n", text, flags=re.M)
+    # The built-in functions get their addresses into the table of globals (csrc/core/module.cpp).
+    text = re.sub(r'^(  \{ "\w+", )\(void \*\)_cffi_f_\w+', r"\1nullptr", text, flags=re.M)
     file.write_text(text.replace(", );", ");"), encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ inline bool checked(call &c) {
         if (!can_free(c)) return false;
     }
     if constexpr (marks_handles(function)) {
-        if (!enter_handles(c)) return false;
+        if (!enter_handles<Function>(c)) return false;
     }
     return true;
 }

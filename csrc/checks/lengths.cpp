@@ -92,8 +92,6 @@ extent array_length(const gguf_context *gguf, extent key) {
 
 extent state_bytes(llama_context *ctx) { return of(llama_state_get_size(ctx)); }
 
-extent vocabulary(const llama_vocab *vocab) { return extent(llama_vocab_n_tokens(vocab)); }
-
 // The cells of the cache alone, which are there whatever the model is: a position, a shift, two coordinates, sequences.
 extent context_bytes(const llama_model *model, const llama_context_params &params) {
     constexpr long long cell = 48;

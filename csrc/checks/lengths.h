@@ -3,19 +3,39 @@
 // They are called inside of the guard, when the call has entered its objects: what they ask may throw.
 #pragma once
 
+#include <utility>
+
 #include "checks/extent.h"
 #include "core/call.h"
 
 namespace llamacffi {
 
-// Check all that formulas say of a call, or throw.
+// Check what one formula says of a call, or throw.
 void check_formula(const call &c, const formula_row &row);
+
+// Most hold at first sight.
+template <unsigned Row>
+inline bool formula_holds(const call &c) {
+    constexpr const formula_row &row = formula_rows[Row];
+    if constexpr (row.kind == formula_kind::RANGE) {
+        const long long number = c.numbers[row.position];
+        return number >= row.least(c).value() && number <= row.most(c).value();
+    }
+    return false;
+}
+
+template <unsigned First, unsigned... At>
+inline void check_formulas(const call &c, std::integer_sequence<unsigned, At...>) {
+    ((formula_holds<First + At>(c) || (check_formula(c, formula_rows[First + At]), true)) && ...);
+}
 
 template <unsigned Function>
 inline void check_formulas([[maybe_unused]] const call &c) {
 #ifndef LLAMACFFI_UNCHECKED
     constexpr const function_row &function = function_rows[Function];
-    for (unsigned i = 0; i < function.n_formulas; ++i) check_formula(c, formula_rows[function.first_formula + i]);
+    if constexpr (function.n_formulas != 0)
+        check_formulas<function_rows[Function].first_formula>(
+            c, std::make_integer_sequence<unsigned, function_rows[Function].n_formulas>{});
 #endif
 }
 
@@ -27,7 +47,7 @@ extent meta_bytes(const gguf_context *gguf);
 extent tensor_bytes(const gguf_context *gguf, const char *name);
 extent array_length(const gguf_context *gguf, extent key);  // of an array of texts; of anything else 0
 extent state_bytes(llama_context *ctx);
-extent vocabulary(const llama_vocab *vocab);
+inline extent vocabulary(const llama_vocab *vocab) { return extent(llama_vocab_n_tokens(vocab)); }
 extent context_bytes(const llama_model *model, const llama_context_params &params);
 extent arena_bytes(const ggml_init_params &params);
 extent arena_room(const ggml_context *ctx);

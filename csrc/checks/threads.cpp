@@ -58,33 +58,6 @@ bool meets_another(const call &c, const handle &one, access how) {
     return barred || one.changing > own.changing || (how == access::CHANGES && one.reading > own.reading);
 }
 
-// What is entered is the whole that it is a part of: the context of a memory, the chain of a sampler.
-handle *whole(handle *one) {
-    while (one && one->owner && handle_kinds[one->kind].dies_with_owner) {
-        handle *above = handles.find(one->owner);
-        if (!above || !handle_kinds[above->kind].exclusive) break;
-        one = above;
-    }
-    return one;
-}
-
-void mark(call &c, handle &one, access how, bool open) {
-    ++one.depth;
-    one.reading += how == access::READS;
-    one.changing += how == access::CHANGES;
-    if (how != access::LOOKS && c.function.waits) {
-        ++one.brief;
-    } else if (how != access::LOOKS) {
-        one.thread = PyThread_get_thread_ident();
-        one.inside = &c.function;
-    }
-    const entered inside{one.address, how, open};
-    if (c.n_inside < max_parameters)
-        c.inside[c.n_inside++] = inside;
-    else
-        c.more().inside.push_back(inside);
-}
-
 void unmark(const entered &inside, const function_row &by) {
     handle *one = handles.find(inside.address);
     if (!one || !one->depth) return;

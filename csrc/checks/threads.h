@@ -13,11 +13,10 @@
 
 #include <mutex>
 
+#include "checks/handle_table.h"
 #include "core/call.h"
 
 namespace llamacffi {
-
-struct handle;
 
 // Raise LlamaError, or note that this call has to wait. Returns false.
 bool refuse_busy(call &c, const parameter_row &row, const handle &busy);
@@ -52,6 +51,59 @@ void leave_marked(call &c);
 
 inline void leave_handles(call &c) {
     if (c.n_inside) leave_marked(c);
+}
+
+// What is entered is the whole that it is a part of: the context of a memory, the chain of a sampler.
+inline handle *whole(handle *one) {
+    while (one && one->owner && handle_kinds[one->kind].dies_with_owner) {
+        handle *above = handles.find(one->owner);
+        if (!above || !handle_kinds[above->kind].exclusive) break;
+        one = above;
+    }
+    return one;
+}
+
+inline void mark(call &c, handle &one, access how, bool open) {
+    ++one.depth;
+    one.reading += how == access::READS;
+    one.changing += how == access::CHANGES;
+    if (how != access::LOOKS && c.function.waits) {
+        ++one.brief;
+    } else if (how != access::LOOKS) {
+        one.thread = PyThread_get_thread_ident();
+        one.inside = &c.function;
+    }
+    const entered inside{one.address, how, open};
+    if (c.n_inside < max_parameters)
+        c.inside[c.n_inside++] = inside;
+    else
+        c.more().inside.push_back(inside);
+}
+
+// The only handle among the parameters of a function; or nowhere.
+constexpr int only_handle(const function_row &function) {
+    int found = nowhere;
+    for (unsigned i = 0; i < function.count; ++i) {
+        if (parameter_rows[function.first + i].handle == no_kind) continue;
+        if (found != nowhere) return nowhere;
+        found = static_cast<int>(i);
+    }
+    return function.n_places || function.with_attached ? nowhere : found;
+}
+
+// Most calls use one object, which nobody else does.
+template <unsigned Function>
+inline bool enter_handles(call &c) {
+    constexpr int position = only_handle(function_rows[Function]);
+    if constexpr (position != nowhere) {
+        constexpr const parameter_row &row = parameter_rows[function_rows[Function].first + position];
+        handle *one = whole(handles.find(c.addresses[position]));
+        if (one && !one->depth && !one->partner && !one->waiting && !one->held && !c.extras) {
+            mark(c, *one, handle_kinds[one->kind].exclusive ? row.how : access::LOOKS, row.open);
+            return true;
+        }
+    }
+    return enter_handles(c);
 }
 
 // Memory of the object is, or is no more, lent to something that a function kept: nothing may change it meanwhile.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "convert/items.h"
+#include "convert/known_arrays.h"
 #include "convert/numbers.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
@@ -77,6 +78,7 @@ bool convert_buffer(call &c, const parameter_row &row, PyObject *given, char **t
     ++c.n_views;
     const char shape = shape_of_format(view->format);
     if (!item_fits(row.type, shape, static_cast<size_t>(view->itemsize))) return refuse_items(c, row, given, *view);
+    if (metatype(given) == array_type) know_array(given, *view, shape);
     if (row.type.kind == type_kind::TEXT && !ends_with_nul(c, row, given, *view)) return refuse_endless(c, row, given);
     return set_memory(c, row, target, view->buf, static_cast<size_t>(view->len));
 }
@@ -155,6 +157,13 @@ bool convert_byref(call &c, const parameter_row &row, PyObject *given, char **ta
     return good;
 }
 
+// Of an array of structs or pointers more than the shape of its items counts, and of a text without a length its end.
+bool is_quick(const parameter_row &row) {
+    const type_kind wanted = row.type.kind;
+    return wanted == type_kind::ITEMS || wanted == type_kind::BYTES || wanted == type_kind::CHARS ||
+           (wanted == type_kind::TEXT && row.bounded);
+}
+
 void *allocate(call &c, size_t size) {
     void *block = std::calloc(size ? size : 1, 1);
     if (block)
@@ -223,6 +232,9 @@ bool convert_cdata(call &c, const parameter_row &row, ctype_slot type, PyObject 
 bool convert_memory(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {
     if (given == Py_None) return set_memory(c, row, target, nullptr, 0);
     const type_kind wanted = row.type.kind;
+    void *memory;
+    size_t size;
+    if (is_quick(row) && find_array(row.type, given, &memory, &size)) return set_memory(c, row, target, memory, size);
     if (PyBytes_Check(given)) return convert_bytes(c, row, given, target);
     if (PyUnicode_Check(given))
         return wanted == type_kind::TEXT ? convert_text(c, row, given, target) : refuse_argument(c, row, given);

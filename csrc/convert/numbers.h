@@ -67,6 +67,13 @@ inline T convert_number(const call &c, const parameter_row &row, PyObject *given
         if (PyFloat_CheckExact(given) || convert_floating(c, row, given, &value)) return static_cast<T>(value);
         return static_cast<T>(-1);
     } else {
+        if (PyLong_CheckExact(given)) {
+            int overflow;
+            const long long number = PyLong_AsLongLongAndOverflow(given, &overflow);
+            const T same = static_cast<T>(number);
+            if (static_cast<long long>(same) == number && !overflow && (std::is_signed_v<T> || number >= 0))
+                return same;
+        }
         T value = 0;
         return convert_integer(c, row, given, &value) ? value : static_cast<T>(-1);
     }

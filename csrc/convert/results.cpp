@@ -10,17 +10,6 @@ bool load_pointer(lazy_type &type, const type_row &row) {
                                                      : (std::string("POINTER(") + row.python + ")").c_str());
 }
 
-namespace {
-
-bool keep_buffer(PyObject *result, PyObject *name, PyObject *given) {
-    PyObject *held = pinned(given);
-    const bool done = held && PyObject_GenericSetAttr(result, name, held) == 0;
-    Py_XDECREF(held);
-    return done;
-}
-
-}  // namespace
-
 PyObject *pinned(PyObject *given) {
     if (!is_ctypes(given) && !PyBytes_Check(given) && PyObject_CheckBuffer(given))
         return PyMemoryView_FromObject(given);
@@ -28,13 +17,11 @@ PyObject *pinned(PyObject *given) {
     return given;
 }
 
-bool keep_buffers(const call &c, PyObject *result) {
-    for (unsigned i = 0; i < c.function.count; ++i) {
-        const type_kind kind = c.parameters()[i].type.kind;
-        if (kind != type_kind::ITEMS && kind != type_kind::STRUCT && kind != type_kind::BYTES) continue;
-        if (!keep_buffer(result, buffers_name, c.arguments[i])) return false;
-    }
-    return true;
+bool keep_buffer(PyObject *result, PyObject *given) {
+    PyObject *held = pinned(given);
+    const bool done = held && PyObject_GenericSetAttr(result, buffers_name, held) == 0;
+    Py_XDECREF(held);
+    return done;
 }
 
 }  // namespace llamacffi

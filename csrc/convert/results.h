@@ -57,15 +57,33 @@ inline PyObject *from_pointer(call &c, const char *result) {
 PyObject *pinned(PyObject *given);
 
 // A struct that was returned by value keeps alive the buffers that went in: it may point into them.
-bool keep_buffers(const call &c, PyObject *result);
+bool keep_buffer(PyObject *result, PyObject *given);
+
+template <unsigned Function>
+inline bool keep_buffers([[maybe_unused]] PyObject *result, [[maybe_unused]] PyObject *const *arguments) {
+    constexpr const function_row &function = function_rows[Function];
+    for (unsigned i = 0; i < function.count; ++i) {
+        const type_kind kind = parameter_rows[function.first + i].type.kind;
+        if (kind != type_kind::ITEMS && kind != type_kind::STRUCT && kind != type_kind::BYTES) continue;
+        if (!keep_buffer(result, arguments[i])) return false;
+    }
+    return true;
+}
+
+template <unsigned Function>
+inline PyObject *struct_from(const void *result, PyObject *const *arguments) {
+    constexpr const type_row &row = function_rows[Function].result;
+    static lazy_type type;
+    if (!type.load(row.python)) return nullptr;
+    PyObject *object = type.make(result, row.size);
+    if (object && !keep_buffers<Function>(object, arguments)) Py_CLEAR(object);
+    return object;
+}
 
 template <unsigned Function>
 inline PyObject *from_struct(call &c, const void *result) {
     constexpr const function_row &function = function_rows[Function];
-    static lazy_type type;
-    if (!type.load(function.result.python)) return nullptr;
-    PyObject *object = type.make(result, function.result.size);
-    if (function.count && object && !keep_buffers(c, object)) Py_CLEAR(object);
+    PyObject *object = struct_from<Function>(result, c.arguments);
     if constexpr (function.after != nullptr) function.after(c, result);
     return object;
 }

@@ -29,6 +29,13 @@
 #include "engine/states.h"
 #include "engine/threads.h"
 
+// Each wrapper becomes a part of the one function that calls it (core/module.cpp).
+#ifdef _MSC_VER
+#define LLAMACFFI_INLINE __forceinline
+#else
+#define LLAMACFFI_INLINE inline __attribute__((always_inline))
+#endif
+
 #define LLAMACFFI_FUNCTION_INDEX std::integral_constant<unsigned, llamacffi::function_index(__func__)>::value
 #define LLAMACFFI_ROW_INDEX(argument) \
     std::integral_constant<unsigned, llamacffi::parameter_index(__func__, #argument)>::value

@@ -59,46 +59,27 @@ PyObject *refuse(const function_row &function, Py_ssize_t count, PyObject *names
 
 }  // namespace
 
+#ifndef Py_GIL_DISABLED
+order orders[std::size(function_rows)];
+#endif
+
 namespace {
 
-#ifdef Py_GIL_DISABLED
-
-// Two threads would write it.
-bool came_in_order(const function_row &, Py_ssize_t, PyObject *) { return false; }
-void note_order(const function_row &, Py_ssize_t, PyObject *) {}
-
-#else
-
-// The tuple of names, kept, and the number of arguments before them, by which a function was last called with all in
-// the order of its parameters. A place in a program gives the same tuple each time.
-struct order {
-    PyObject *names;
-    Py_ssize_t count;
-};
-
-order orders[std::size(function_rows)];
-
-order &order_of(const function_row &function) { return orders[&function - function_rows]; }
-
-bool came_in_order(const function_row &function, Py_ssize_t count, PyObject *names) {
-    const order &last = order_of(function);
-    return names == last.names && count == last.count && names;
-}
-
-void note_order(const function_row &function, Py_ssize_t count, PyObject *names) {
+void note_order([[maybe_unused]] const function_row &function, [[maybe_unused]] Py_ssize_t count,
+                [[maybe_unused]] PyObject *names) {
+#ifndef Py_GIL_DISABLED  // where two threads would write it
+    order &last = orders[&function - function_rows];
+    PyObject *old = last.names;
     Py_INCREF(names);
-    PyObject *old = order_of(function).names;
-    order_of(function) = {names, count};
+    last = {names, count};
     Py_XDECREF(old);
-}
-
 #endif
+}
 
 }  // namespace
 
 PyObject *call_by_name(const function_row &function, PyObject *const *arguments, Py_ssize_t count, PyObject *names,
                        PyObject *(*enter)(PyObject *const *)) {
-    if (came_in_order(function, count, names)) return enter(arguments);
     const Py_ssize_t named = names ? PyTuple_Size(names) : 0, wanted = function.count;
     if (count > wanted && !named && function.ignores_more) {
         const char *text = "%s() takes %u arguments; the others are ignored";

@@ -7,7 +7,6 @@
 #include "core/python.h"
 
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -54,47 +53,45 @@ struct call_extras {
     std::vector<entered> inside;        // the handles that are marked beside the arguments
 };
 
+// What is written at the beginning of each call, and read at its end, stands together; of the arrays only what is used.
 struct call {
     const function_row &function;
     PyObject *const *arguments;
+    uint64_t generation;  // of the table of handles, when the call began
     call *previous = nullptr;
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
-    std::unique_ptr<call_extras> extras;
-    border_lock lock;              // left while the GIL is released
-    const void *owner = nullptr;   // the handle that keeps what this call hands to C
-    const void *awaits = nullptr;  // the handle whose users have to leave first
+    call_extras *extras = nullptr;          // owned
+    const void *owner = nullptr;            // the handle that keeps what this call hands to C
+    const void *awaits = nullptr;           // the handle whose users have to leave first
+    uint16_t n_views = 0;
+    uint16_t n_blocks = 0;
+    uint16_t n_inside = 0;
     bool has_waited = false;
     bool abandoned = false;  // the interpreter ended while C ran: touch no Python object
-    unsigned n_views = 0;
-    unsigned n_blocks = 0;
+    border_lock lock;        // left while the GIL is released
     void *blocks[max_parameters];
     Py_buffer views[max_parameters];
-    uint64_t generation = 0;  // of the table of handles, when the call began
-    unsigned n_inside = 0;
     entered inside[max_parameters];         // the handles that are marked as in use
     const void *addresses[max_parameters];  // the handles among the arguments
     long long numbers[max_parameters];      // the integers among the arguments, where they are wanted
     const void *memory[max_parameters];     // the buffers among the arguments
     size_t sizes[max_parameters];           // bytes behind each pointer argument, as far as known
 
-    call(const function_row &function_, PyObject *const *arguments_) : function(function_), arguments(arguments_) {}
+    call(const function_row &function_, PyObject *const *arguments_, uint64_t generation_ = 0)
+        : function(function_), arguments(arguments_), generation(generation_) {}
     call(const call &) = delete;
     call &operator=(const call &) = delete;
 
     ~call() {
-        while (n_blocks) std::free(blocks[--n_blocks]);
-        if (abandoned) return;
-        lock.leave();
-        while (n_views) PyBuffer_Release(&views[--n_views]);
-        Py_XDECREF(pending);
-        if (!extras) return;
-        drop_released();
-        for (const held_objects &one : extras->held) Py_DECREF(one.objects);
+        const bool holds_much = extras || pending || abandoned;
+        if (holds_much || n_views || n_blocks) give_back();
     }
 
+    void give_back();
+
     call_extras &more() {
-        if (!extras) extras = std::make_unique<call_extras>();
+        if (!extras) extras = new call_extras;
         return *extras;
     }
 

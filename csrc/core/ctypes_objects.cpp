@@ -7,7 +7,7 @@ namespace llamacffi {
 
 PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
 PyObject *empty_tuple, *buffers_name;
-Py_ssize_t memory_offset = -1;
+Py_ssize_t memory_offset = -1, array_size_offset = -1;
 
 Py_ssize_t size_of_objects(PyTypeObject *type) {
     PyObject *size = PyObject_GetAttrString(reinterpret_cast<PyObject *>(type), "__basicsize__");
@@ -29,6 +29,22 @@ Py_ssize_t find_word(PyObject *object, const void *word) {
     return -1;
 }
 
+// In arrays of two sizes that nothing else in them has.
+Py_ssize_t find_array_size(PyObject *ctypes) {
+    constexpr Py_ssize_t items[] = {10'007, 20'011};
+    Py_ssize_t found[2] = {-1, -1};
+    for (int i = 0; i < 2; ++i) {
+        PyObject *item = PyObject_GetAttrString(ctypes, "c_int32");
+        PyObject *type = item ? PySequence_Repeat(item, items[i]) : nullptr;
+        PyObject *array = type ? PyObject_CallNoArgs(type) : nullptr;
+        const Py_ssize_t bytes = items[i] * Py_ssize_t(sizeof(int32_t));
+        if (array) found[i] = find_word(array, reinterpret_cast<const void *>(bytes));
+        for (PyObject *one : {item, type, array}) Py_XDECREF(one);
+    }
+    PyErr_Clear();
+    return found[0] == found[1] ? found[0] : -1;
+}
+
 bool probe_layout(PyObject *ctypes) {
     PyObject *sample = PyObject_CallMethod(ctypes, "c_int", nullptr);
     PyObject *reference = sample ? PyObject_CallMethod(ctypes, "byref", "O", sample) : nullptr;
@@ -39,6 +55,7 @@ bool probe_layout(PyObject *ctypes) {
         byref_type = Py_TYPE(reference);
         Py_INCREF(reinterpret_cast<PyObject *>(byref_type));
     }
+    array_size_offset = memory_offset < 0 ? -1 : find_array_size(ctypes);
     Py_XDECREF(sample);
     Py_XDECREF(reference);
     return address != nullptr;

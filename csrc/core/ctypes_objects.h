@@ -15,6 +15,7 @@ extern PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simp
 extern PyObject *empty_tuple;
 extern PyObject *buffers_name;    // of the attribute in which a struct by value keeps the buffers that went in
 extern Py_ssize_t memory_offset;  // of the pointer to an object's memory, in a ctypes object; below zero it is unknown
+extern Py_ssize_t array_size_offset;  // of the number of its bytes, in a ctypes array; below zero it is unknown
 
 bool load_ctypes();
 
@@ -27,6 +28,11 @@ char *ask_address(PyObject *object);
 inline char *memory_of(PyObject *object) {
     if (memory_offset < 0) return ask_address(object);
     return *reinterpret_cast<char **>(reinterpret_cast<char *>(object) + memory_offset);
+}
+
+// How many bytes a ctypes array has, which is more than its type says where it was resized.
+inline size_t size_of_array(PyObject *array) {
+    return *reinterpret_cast<size_t *>(reinterpret_cast<char *>(array) + array_size_offset);
 }
 
 // The address in what `ctypes.byref(object, offset)` returned.

@@ -40,9 +40,9 @@ ggml_abort_callback_t set_abort_message_callback(call *, ggml_abort_callback_t c
 
 class running {
   public:
-    explicit running(call &c, bool keeps_gil) : call_(c) {
-        c.previous = current;
-        current = &c;
+    explicit running(call &c, bool keeps_gil) : call_(c), innermost_(&current) {
+        c.previous = *innermost_;
+        *innermost_ = &c;
         if (keeps_gil) return;
         c.lock.leave();
         c.thread_state = PyEval_SaveThread();
@@ -66,7 +66,7 @@ class running {
 
     // At the interpreter's end CPython unwinds the thread here; nothing of Python may be touched after it.
     void take_gil() {
-        current = call_.previous;
+        *innermost_ = call_.previous;
         if (!call_.thread_state) return;
         call_.abandoned = true;
         PyEval_RestoreThread(call_.thread_state);
@@ -76,6 +76,7 @@ class running {
     }
 
     call &call_;
+    call **innermost_;  // this thread's; its address is what costs
 };
 
 // Do something with the GIL that may or may not be held: in a function that stands in C's place, or that foreign code

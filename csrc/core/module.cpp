@@ -5,6 +5,7 @@
 // and under which the facade re-exports them. Where that stands for llama-cpp-python's module, it has them as objects
 // with attributes.
 #include "_llama.cpp"
+#include "formulas.cpp"
 
 #undef _cffi_init  // cffi's own again
 
@@ -19,6 +20,7 @@
 #include "core/function_objects.h"
 #include "core/outputs.h"
 #include "core/own_calls.h"
+#include "core/plain.h"
 #include "engine/cpus.h"
 #include "engine/fork.h"
 #include "engine/rpc_served.h"
@@ -27,7 +29,8 @@ namespace llamacffi {
 
 using wrapper = PyObject *(*)(PyObject *, PyObject *);
 
-// All arguments are there, in their places. Not inlined, so that each wrapper is, into this one place.
+// All arguments are there, in their places. Not inlined, so that each wrapper is, into this one place: no other refers
+// to it (bindgen/wrappers.py).
 template <unsigned Function, wrapper Wrapped>
 [[gnu::noinline]] static PyObject *enter(PyObject *const *arguments) {
     constexpr const function_row &function = function_rows[Function];
@@ -39,8 +42,7 @@ template <unsigned Function, wrapper Wrapped>
     // What cffi's wrapper takes: nothing, the only argument, or where they are.
     PyObject *given =
         function.count == 1 ? *arguments : reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments));
-    call c(function, arguments);
-    c.generation = handles.generation;
+    call c(function, arguments, handles.generation);
     PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
     if constexpr (keeps_arguments(function)) {
         if constexpr (makes_owner(function)) {
@@ -52,25 +54,34 @@ template <unsigned Function, wrapper Wrapped>
     return result;
 }
 
-template <unsigned Function, wrapper Wrapped>
-static PyObject *from_python(PyObject *, PyObject *const *arguments, size_t flagged, PyObject *names) {
-    constexpr const function_row &function = function_rows[Function];
-    const Py_ssize_t count = positional(flagged);
-    if (names || count != function.count)
-        return call_by_name(function, arguments, count, names, enter<Function, Wrapped>);
+// The short way where the function has one and it can be gone; `direct` is cffi's name for C's own function.
+template <unsigned Function, wrapper Wrapped, auto Direct>
+static PyObject *enter_shortly(PyObject *const *arguments) {
+    if constexpr (is_plain(function_rows[Function])) {
+        PyObject *result;
+        if (call_plain<Function>(Direct, arguments, &result)) return result;
+    }
     return enter<Function, Wrapped>(arguments);
 }
 
+template <unsigned Function, wrapper Wrapped, auto Direct>
+static PyObject *from_python(PyObject *, PyObject *const *arguments, size_t flagged, PyObject *names) {
+    constexpr const function_row &function = function_rows[Function];
+    const Py_ssize_t count = positional(flagged);
+    const bool in_order = names ? came_in_order(function, count, names) : count == function.count;
+    if (in_order) return enter_shortly<Function, Wrapped, Direct>(arguments);
+    return call_by_name(function, arguments, count, names, enter<Function, Wrapped>);
+}
+
 // As cffi's lib calls: positions only.
-template <unsigned Function, wrapper Wrapped>
+template <unsigned Function, wrapper Wrapped, auto Direct>
 static PyObject *from_lib(PyObject *, PyObject *given) {
     constexpr const function_row &function = function_rows[Function];
-    if constexpr (function.count == 0) return enter<Function, Wrapped>(nullptr);
-    if constexpr (function.count == 1) return enter<Function, Wrapped>(&given);
+    if constexpr (function.count <= 1) return enter_shortly<Function, Wrapped, Direct>(&given);
     PyObject *arguments[max_parameters];
     const Py_ssize_t count = PyTuple_Size(given);
     for (Py_ssize_t i = 0; i < count && i < max_parameters; ++i) arguments[i] = PyTuple_GetItem(given, i);
-    return from_python<Function, Wrapped>(nullptr, arguments, static_cast<size_t>(count), nullptr);
+    return from_python<Function, Wrapped, Direct>(nullptr, arguments, static_cast<size_t>(count), nullptr);
 }
 
 struct entry {
@@ -80,19 +91,19 @@ struct entry {
     vectorcall of_object;
 };
 
-template <unsigned Function, wrapper Wrapped>
+template <unsigned Function, wrapper Wrapped, auto Direct>
 static entry make_entry() {
     constexpr const function_row &function = function_rows[Function];
     static_assert(function.count <= max_parameters);
-    const vectorcall called = from_python<Function, Wrapped>;
+    const vectorcall called = from_python<Function, Wrapped, Direct>;
     const PyCFunction method = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called));
     return {function,
             {function.name, method, METH_FASTCALL | METH_KEYWORDS, function.doc},
-            from_lib<Function, Wrapped>,
+            from_lib<Function, Wrapped, Direct>,
             called};
 }
 
-#define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name>(),
+#define LLAMACFFI_FUNCTION(name) make_entry<function_index("_cffi_f_" #name), _cffi_f_##name, _cffi_d_##name>(),
 static entry entries[] = {
 #include "function_names.h"
 };

@@ -36,7 +36,7 @@ LAYERED = Shape(layers=6, width=64)  # some that can be divided
 def write(path: Path, shape: Shape = Shape(), seed: int = 1, template: str = "") -> Path:
     """Write the model, with a chat template if one is given, and return its path."""
     writer = gguf.GGUFWriter(path, "llama")
-    _describe(writer, shape)
+    describe(writer, shape)
     if template:
         writer.add_chat_template(template)
     add_vocabulary(writer)
@@ -53,7 +53,7 @@ def finish(writer: gguf.GGUFWriter) -> None:
     writer.close()
 
 
-def _describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
+def describe(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_name("tiny")
     writer.add_vocab_size(N_VOCAB)
     writer.add_context_length(shape.context)
