@@ -69,7 +69,7 @@ def open_world(path: Path) -> World:
 
 def pieces(world: World) -> list[bytes]:
     room = ctypes.create_string_buffer(256)
-    found = []
+    found: list[Any] = []
     for token in world.tokens.tolist():
         size = llama.llama_token_to_piece(world.vocab, token, room, len(room), 0, True)
         found.append(room[:size])

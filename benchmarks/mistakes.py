@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.workers import ROOT
 from llamacffi import default_model
 
 EXCEPTION, DEATH, WRONG = "exception", "process ended", "silently wrong"
@@ -198,7 +199,7 @@ def name(one: Callable[[Program], object]) -> str:
 def make(number: int, peer: Path | None, model: Path) -> None:
     """Make one mistake in this process, and say how it ended, if it can."""
     if peer:
-        from overhead import import_peer
+        from benchmarks.calls import import_peer
 
         api = import_peer(peer)
     else:
@@ -213,8 +214,8 @@ def make(number: int, peer: Path | None, model: Path) -> None:
 
 def end_of(number: int, peer: Path | None, model: Path) -> str:
     options = ["--peer", str(peer)] if peer else []
-    command = [sys.executable, __file__, "--make", str(number), "--model", str(model), *options]
-    child = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.mistakes", "--make", str(number), "--model", str(model), *options]
+    child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     said = child.stdout.strip().splitlines()
     return said[-1] if child.returncode == 0 and said else DEATH
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import shlex
 import statistics
@@ -93,10 +94,8 @@ def work(task: Task, model: str, seconds: float) -> None:
 
 def import_api() -> Any:
     """Import the engine that this interpreter has, and keep its log off the screen."""
-    try:
-        from llamacffi import llama_cpp as api
-    except ImportError:
-        import llama_cpp.llama_cpp as api
+    here = importlib.util.find_spec("llamacffi") is not None
+    api: Any = importlib.import_module("llamacffi.llama_cpp" if here else "llama_cpp.llama_cpp")
     api.quiet = api.llama_log_callback(lambda *_: None)  # the peer does not keep it alive
     api.llama_log_set(api.quiet, None)
     api.llama_backend_init()

@@ -88,11 +88,9 @@ class Tables:
         self, kind: str, node: c_ast.Decl, parameter: str, rules: policy.Rules, ends: Sequence[formulas.Value]
     ) -> None:
         names = parameter_names(node)
-        kinds = {name: self.types.kind(one.type) for name, one in zip(names, parameters(node), strict=True)}
-        c_types = {name: self.types.unnamed(one.type) for name, one in zip(names, parameters(node), strict=True)}
         function = f"{kind.lower()}_{len(self.formulas)}"
         for end, formula in zip(("least", "most"), ends, strict=True):
-            spelled = formulas.compiled(formula, kinds, c_types)
+            spelled = formulas.compiled(formula, *self._types_of(node))
             self.compiled.append(
                 f"// {node.name}, {parameter}: {formula}\n"
                 f"extent {end}_{function}([[maybe_unused]] const call &c) {{ return {spelled}; }}\n"
@@ -100,6 +98,22 @@ class Tables:
         null = true(parameter in rules.nullable)
         cells = f"formula_kind::{kind}, {names.index(parameter)}, {null}, least_{function}, most_{function}"
         self.formulas.append(f"  {{{cells}}},\n")
+
+    def _where_plain(self, node: c_ast.Decl, rules: policy.Rules) -> str:
+        if not isinstance(rules.plain, str):
+            return "nullptr"
+        function = f"where_plain_{len(self.functions)}"
+        spelled = formulas.compiled(rules.plain, *self._types_of(node))
+        self.compiled.append(
+            f"// {node.name}, plain: {rules.plain}\n"
+            f"extent {function}([[maybe_unused]] const call &c) {{ return {spelled}; }}\n"
+        )
+        return function
+
+    def _types_of(self, node: c_ast.Decl) -> tuple[dict[str, Kind], dict[str, str]]:
+        """What each parameter is to the border, and how its C type is spelled."""
+        own = [(name, one.type) for name, one in zip(parameter_names(node), parameters(node), strict=True)]
+        return {name: self.types.kind(one) for name, one in own}, {name: self.types.unnamed(one) for name, one in own}
 
     def _pointers_in(self, kind: Kind) -> int:
         """How many pointers an item has: a struct's fields, or the item itself."""
@@ -146,7 +160,7 @@ class Tables:
         ranges = ", ".join(f"{start}, {end - start}" for start, end in zip(starting, grown, strict=True))
         smpl, chain = next(iter(rules.takes.items()), ("", ""))
         with_attached = rules.with_attached or bool(rules.computes)
-        ownership = (rules.keeps_gil or rules.plain, rules.plain, rules.creates, rules.gives_back, with_attached)
+        ownership = (rules.creates, rules.gives_back, with_attached)
         flags = (*ownership, rules.waits, rules.ignores_more, rules.as_pointer)
         positions = (rules.owner, rules.frees, next(iter(rules.computes), ""), smpl, chain, rules.copies)
         cells = (
@@ -156,6 +170,7 @@ class Tables:
             string(hint) if hint else "nullptr",
             f"{first}, {len(names)}, {ranges}",
             self.values.handle(result),
+            f"{true(rules.keeps_gil or rules.plain)}, {true(rules.plain)}, {self._where_plain(node, rules)}",
             *map(true, flags),
             *(str(_position(names, name)) for name in positions),
             f"{{{', '.join(self._checks(names, rules))}}}",

@@ -22,10 +22,10 @@ from bindgen.c_types import Kind, Types, is_variadic, parameter_names, parameter
 FILE = pathlib.Path(__file__).with_name("policy.toml")
 
 FLAGS = (
-    *("keeps_gil", "plain", "creates", "borrows", "gives_back", "with_attached", "waits", "ignores_more", "as_pointer"),
+    *("keeps_gil", "creates", "borrows", "gives_back", "with_attached", "waits", "ignores_more", "as_pointer"),
     "never_null",
 )
-NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates")
+NAMES = ("owner", "frees", "copies", "replaced_by", "after", "allocates", "plain")
 NUMBERS = ("fails_with",)
 LISTS = ("nullable", "reads", "looks", "reenters", "computes", "keeps", "replaces", "fills", "wraps")
 TABLES = ("bounds", "limits", "strings", "takes", "check", "reason", "also")
@@ -48,7 +48,7 @@ class Rules:
     """What is known about one function; the fields are the keys of policy.toml."""
 
     keeps_gil: bool = False
-    plain: bool = False
+    plain: bool | str = False
     creates: bool = False
     borrows: bool = False
     gives_back: bool = False

@@ -47,7 +47,7 @@ const llama_batch &batch_in(const call &c, unsigned position) {
 
 // How many tokens the buffer has that a `llama_batch_get_one` batch was made of, or SIZE_MAX.
 size_t tokens_behind(PyObject *given, const llama_batch &batch) {
-    PyObject *kept = attribute(given, "_buffers");
+    PyObject *kept = own_attribute(given, buffers_name);
     Py_buffer view;
     size_t size = SIZE_MAX;
     if (kept && PyObject_CheckBuffer(kept) && metatype(kept) != pointer_type &&

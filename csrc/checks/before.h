@@ -23,7 +23,7 @@ inline bool checked(call &c) {
         if (!check_places(c)) return false;
     }
     if constexpr (asks_handles(function)) {
-        if (!ask_handles(c)) return false;
+        if (!ask_handles<Function>(c)) return false;
     }
     if constexpr (function.checks[0].check != nullptr) {
         for (const check_row &one : function.checks) {

@@ -47,6 +47,7 @@ extent meta_bytes(const gguf_context *gguf);
 extent tensor_bytes(const gguf_context *gguf, const char *name);
 extent array_length(const gguf_context *gguf, extent key);  // of an array of texts; of anything else 0
 extent state_bytes(llama_context *ctx);
+inline extent has_texts(const llama_vocab *vocab) { return extent(llama_vocab_type(vocab) != LLAMA_VOCAB_TYPE_NONE); }
 inline extent vocabulary(const llama_vocab *vocab) { return extent(llama_vocab_n_tokens(vocab)); }
 extent context_bytes(const llama_model *model, const llama_context_params &params);
 extent arena_bytes(const ggml_init_params &params);

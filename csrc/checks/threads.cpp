@@ -58,15 +58,6 @@ bool meets_another(const call &c, const handle &one, access how) {
     return barred || one.changing > own.changing || (how == access::CHANGES && one.reading > own.reading);
 }
 
-void unmark(const entered &inside, const function_row &by) {
-    handle *one = handles.find(inside.address);
-    if (!one || !one->depth) return;
-    --one->depth;
-    if (inside.how != access::LOOKS && by.waits && one->brief) --one->brief;
-    if (inside.how == access::READS && one->reading) --one->reading;
-    if (inside.how == access::CHANGES && one->changing) --one->changing;
-}
-
 // Act on each object that a call uses, and how; false as soon as `act` says so.
 template <typename Act>
 bool for_used(const call &c, Act act) {
@@ -208,23 +199,16 @@ bool refuse_held(const call &c, const parameter_row &row) {
 
 // ---------------------------------------------------------------- waiting
 
+unsigned waiting = 0;
 std::mutex waiting_mutex;  // of `departures`; only who waits does so without the GIL
 
 namespace {
 
 constexpr auto between_looks = std::chrono::milliseconds(50);
 
-unsigned waiting = 0;  // calls, with the border's lock
 uint64_t departures = 0;
 // Never destroyed: a daemon thread may wait when the process ends, or when it forks.
 std::condition_variable *left = new std::condition_variable;
-
-void tell_waiting() {
-    if (!waiting) return;
-    const std::lock_guard<std::mutex> lock(waiting_mutex);
-    ++departures;
-    left->notify_all();
-}
 
 void count_waiting(const void *address, int change) {
     waiting += static_cast<unsigned>(change);
@@ -248,6 +232,12 @@ void wait_without_gil(call &c, uint64_t seen) {
 
 }  // namespace
 
+void tell_waiting() {
+    const std::lock_guard<std::mutex> lock(waiting_mutex);
+    ++departures;
+    left->notify_all();
+}
+
 bool wait_for_others(call &c) {
     const void *address = c.awaits;
     if (!address) return false;
@@ -268,7 +258,7 @@ void leave_marked(call &c) {
         c.extras->inside.clear();
         leave_batch(c);
     }
-    tell_waiting();
+    if (waiting) tell_waiting();
 }
 
 void forget_users() {

@@ -49,8 +49,24 @@ bool ask_handles(call &c);
 
 void leave_marked(call &c);
 
+extern unsigned waiting;  // calls that wait for others to leave, with the border's lock
+void tell_waiting();
+
+inline void unmark(const entered &inside, const function_row &by) {
+    handle *one = handles.find(inside.address);
+    if (!one || !one->depth) return;
+    --one->depth;
+    if (inside.how != access::LOOKS && by.waits && one->brief) --one->brief;
+    if (inside.how == access::READS && one->reading) --one->reading;
+    if (inside.how == access::CHANGES && one->changing) --one->changing;
+}
+
 inline void leave_handles(call &c) {
-    if (c.n_inside) leave_marked(c);
+    if (!c.n_inside) return;
+    if (c.n_inside > 1 || c.extras) return leave_marked(c);
+    unmark(c.inside[0], c.function);
+    c.n_inside = 0;
+    if (waiting) tell_waiting();
 }
 
 // What is entered is the whole that it is a part of: the context of a memory, the chain of a sampler.
@@ -92,13 +108,24 @@ constexpr int only_handle(const function_row &function) {
 }
 
 // Most calls use one object, which nobody else does.
+inline bool is_free(const handle *one) { return one && !one->depth && !one->partner && !one->waiting && !one->held; }
+
+template <unsigned Function>
+inline bool ask_handles(call &c) {
+    constexpr int position = only_handle(function_rows[Function]);
+    if constexpr (position != nowhere) {
+        if (is_free(whole(handles.find(c.addresses[position])))) return true;
+    }
+    return ask_handles(c);
+}
+
 template <unsigned Function>
 inline bool enter_handles(call &c) {
     constexpr int position = only_handle(function_rows[Function]);
     if constexpr (position != nowhere) {
         constexpr const parameter_row &row = parameter_rows[function_rows[Function].first + position];
         handle *one = whole(handles.find(c.addresses[position]));
-        if (one && !one->depth && !one->partner && !one->waiting && !one->held && !c.extras) {
+        if (is_free(one) && !c.extras) {
             mark(c, *one, handle_kinds[one->kind].exclusive ? row.how : access::LOOKS, row.open);
             return true;
         }

@@ -4,6 +4,7 @@
 
 #include "checks/handle_table.h"
 #include "checks/values.h"
+#include "convert/known_types.h"
 #include "convert/memory.h"
 #include "core/call.h"
 
@@ -32,6 +33,8 @@ inline bool convert_pointer_by_kind(call &c, ctype_slot type, PyObject *given, c
         }
         return convert_handle(c, row, type, given, target);
     } else if constexpr (row.type.kind == type_kind::OBJECT) {
+        void *address = is_known_pointer(row, given) ? pointer_in(given) : nullptr;
+        if (address) return note_memory(c, row, target, address, unknown_size);
         return convert_handle(c, row, type, given, target);
     } else {
         return convert_memory(c, row, type, given, target);

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "convert/items.h"
-#include "convert/known_arrays.h"
+#include "convert/known_types.h"
 #include "convert/numbers.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
@@ -13,14 +13,6 @@
 namespace llamacffi {
 
 namespace {
-
-// What is known of a pointer; whoever converts one leaves through here, so that no check reads what is not set.
-bool set_memory(call &c, const parameter_row &row, char **target, void *memory, size_t size) {
-    *target = static_cast<char *>(memory);
-    c.memory[position_of(c, row)] = memory;
-    c.sizes[position_of(c, row)] = memory ? size : null_size;
-    return true;
-}
 
 const char *expected(const type_row &type) {
     switch (type.kind) {
@@ -80,7 +72,7 @@ bool convert_buffer(call &c, const parameter_row &row, PyObject *given, char **t
     if (!item_fits(row.type, shape, static_cast<size_t>(view->itemsize))) return refuse_items(c, row, given, *view);
     if (metatype(given) == array_type) know_array(given, *view, shape);
     if (row.type.kind == type_kind::TEXT && !ends_with_nul(c, row, given, *view)) return refuse_endless(c, row, given);
-    return set_memory(c, row, target, view->buf, static_cast<size_t>(view->len));
+    return note_memory(c, row, target, view->buf, static_cast<size_t>(view->len));
 }
 
 // A ctypes array: of structs and of pointers the type must be right, of numbers the format says enough.
@@ -109,22 +101,24 @@ bool convert_ctypes(call &c, const parameter_row &row, PyObject *given, char **t
     PyTypeObject *meta = metatype(given);
     PyObject *type = reinterpret_cast<PyObject *>(Py_TYPE(given));
     const type_kind wanted = row.type.kind;
+    if (is_known_pointer(row, given)) return note_memory(c, row, target, pointer_in(given), unknown_size);
     if (meta == pointer_type) {
         PyObject *item = PyObject_GetAttrString(type, "_type_");
         const bool good = item && points_to(row, item);
         Py_XDECREF(item);
         if (!good) return PyErr_Clear(), refuse_argument(c, row, given);
-        return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
+        know_pointer(row, given);
+        return note_memory(c, row, target, pointer_in(given), unknown_size);
     }
     if (meta == simple_type &&
         (wanted == type_kind::BYTES || wanted == type_kind::TEXT || wanted == type_kind::CHARS)) {
         if (shape_of_letter(type_code(type)) != 'p') return refuse_argument(c, row, given);
-        return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
+        return note_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     }
     if (meta == function_type && wanted == type_kind::BYTES)
-        return set_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
+        return note_memory(c, row, target, *reinterpret_cast<void **>(memory_of(given)), unknown_size);
     if (!points_to(row, type)) return PyErr_Clear(), refuse_argument(c, row, given);
-    return set_memory(c, row, target, memory_of(given), size_of(given));
+    return note_memory(c, row, target, memory_of(given), size_of(given));
 }
 
 bool refuse_offset(const call &c, const parameter_row &row, ptrdiff_t offset, size_t size) {
@@ -147,7 +141,7 @@ bool convert_reference(call &c, const parameter_row &row, PyObject *given, PyObj
     const bool between =
         row.type.size && offset % static_cast<ptrdiff_t>(row.type.size) != 0;  // in the middle of an item
     if (!inside || between) return refuse_offset(c, row, offset, size);
-    return set_memory(c, row, target, address, size - static_cast<size_t>(offset));
+    return note_memory(c, row, target, address, size - static_cast<size_t>(offset));
 }
 
 bool convert_byref(call &c, const parameter_row &row, PyObject *given, char **target) {
@@ -177,7 +171,7 @@ bool convert_tuple(call &c, const parameter_row &row, PyObject *given, char **ta
     const size_t size = static_cast<size_t>(PyTuple_Size(given)) * row.type.size;
     void *block = allocate(c, size);
     if (!block) return false;
-    if (fill_numbers(c, row, given, block)) return set_memory(c, row, target, block, size);
+    if (fill_numbers(c, row, given, block)) return note_memory(c, row, target, block, size);
     return PyErr_Occurred() ? false : refuse_argument(c, row, given);
 }
 
@@ -195,7 +189,7 @@ bool convert_text(call &c, const parameter_row &row, PyObject *given, char **tar
     if (!characters) return refuse_reason(c, row, LlamaValueError);
     if (std::memchr(characters, 0, static_cast<size_t>(length)))
         return refuse_value(c, row, "must not hold a NUL character; give bytes and their length instead");
-    return set_memory(c, row, target, const_cast<char *>(characters), static_cast<size_t>(length));
+    return note_memory(c, row, target, const_cast<char *>(characters), static_cast<size_t>(length));
 }
 
 // ctypes lets C write into bytes. Those of one byte are the interpreter's own, which all code shares.
@@ -215,12 +209,12 @@ bool convert_bytes(call &c, const parameter_row &row, PyObject *given, char **ta
     } else if (!readable) {
         return writes_bytes ? refuse_buffer(c, row, given) : refuse_argument(c, row, given);
     }
-    return set_memory(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)));
+    return note_memory(c, row, target, PyBytes_AsString(given), static_cast<size_t>(PyBytes_Size(given)));
 }
 
 bool convert_cdata(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {
     if (cffi_pointer(type, c.function.name, given, target) != 0) return refuse_reason(c, row, PyExc_TypeError);
-    set_memory(c, row, target, *target, cffi_size(given));
+    note_memory(c, row, target, *target, cffi_size(given));
     const size_t size = c.sizes[position_of(c, row)];
     const bool ends =
         row.type.kind != type_kind::TEXT || row.bounded || size >= null_size || std::memchr(*target, 0, size);
@@ -230,11 +224,11 @@ bool convert_cdata(call &c, const parameter_row &row, ctype_slot type, PyObject 
 }  // namespace
 
 bool convert_memory(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target) {
-    if (given == Py_None) return set_memory(c, row, target, nullptr, 0);
+    if (given == Py_None) return note_memory(c, row, target, nullptr, 0);
     const type_kind wanted = row.type.kind;
     void *memory;
     size_t size;
-    if (is_quick(row) && find_array(row.type, given, &memory, &size)) return set_memory(c, row, target, memory, size);
+    if (is_quick(row) && find_array(row.type, given, &memory, &size)) return note_memory(c, row, target, memory, size);
     if (PyBytes_Check(given)) return convert_bytes(c, row, given, target);
     if (PyUnicode_Check(given))
         return wanted == type_kind::TEXT ? convert_text(c, row, given, target) : refuse_argument(c, row, given);
@@ -248,7 +242,7 @@ bool convert_memory(call &c, const parameter_row &row, ctype_slot type, PyObject
     if (wanted == type_kind::BYTES && PyLong_Check(given)) {
         void *address = PyLong_AsVoidPtr(given);
         if (PyErr_Occurred()) return refuse_reason(c, row, LlamaValueError);
-        return set_memory(c, row, target, address, unknown_size);
+        return note_memory(c, row, target, address, unknown_size);
     }
     return refuse_argument(c, row, given);
 }

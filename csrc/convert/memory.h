@@ -8,6 +8,14 @@
 
 namespace llamacffi {
 
+// What is known of a pointer; whoever converts one leaves through here, so that no check reads what is not set.
+inline bool note_memory(call &c, const parameter_row &row, char **target, void *memory, size_t size) {
+    *target = static_cast<char *>(memory);
+    c.memory[position_of(c, row)] = memory;
+    c.sizes[position_of(c, row)] = memory ? size : null_size;
+    return true;
+}
+
 // Every kind of pointer but handles and functions.
 bool convert_memory(call &c, const parameter_row &row, ctype_slot type, PyObject *given, char **target);
 

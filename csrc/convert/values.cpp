@@ -83,7 +83,7 @@ namespace {
 // What the fields of a struct point to stays until C is done, though a callback or another thread gives them something
 // else meanwhile.
 bool hold_pointed(call &c, const parameter_row &row, PyObject *given) {
-    PyObject *objects = attribute(given, "_objects");
+    PyObject *objects = own_attribute(given, objects_name);
     PyObject *values = objects && PyDict_Check(objects) ? PyDict_Values(objects) : nullptr;
     PyObject *all = values ? PyList_AsTuple(values) : nullptr;
     Py_XDECREF(objects);

@@ -6,7 +6,7 @@
 namespace llamacffi {
 
 PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
-PyObject *empty_tuple, *buffers_name;
+PyObject *empty_tuple, *buffers_name, *objects_name;
 Py_ssize_t memory_offset = -1, array_size_offset = -1;
 
 Py_ssize_t size_of_objects(PyTypeObject *type) {
@@ -97,8 +97,9 @@ bool load_ctypes() {
     addressof = PyObject_GetAttrString(ctypes, "addressof");
     empty_tuple = PyTuple_New(0);
     buffers_name = PyUnicode_InternFromString("_buffers");
+    objects_name = PyUnicode_InternFromString("_objects");
     const bool done = array_type && pointer_type && struct_type && union_type && simple_type && function_type &&
-                      addressof && empty_tuple && buffers_name && probe_layout(ctypes);
+                      addressof && empty_tuple && buffers_name && objects_name && probe_layout(ctypes);
     Py_DECREF(ctypes);
     return done;
 }
@@ -122,6 +123,12 @@ PyObject *type_named(const char *name) {
 
 PyObject *attribute(PyObject *object, const char *name) {
     PyObject *value = PyObject_GetAttrString(object, name);
+    if (!value) PyErr_Clear();
+    return value;
+}
+
+PyObject *own_attribute(PyObject *object, PyObject *name) {
+    PyObject *value = PyObject_GenericGetAttr(object, name);
     if (!value) PyErr_Clear();
     return value;
 }

@@ -14,6 +14,7 @@ namespace llamacffi {
 extern PyTypeObject *array_type, *pointer_type, *struct_type, *union_type, *simple_type, *function_type, *byref_type;
 extern PyObject *empty_tuple;
 extern PyObject *buffers_name;    // of the attribute in which a struct by value keeps the buffers that went in
+extern PyObject *objects_name;    // of the one in which ctypes keeps what has been put into a struct or a pointer
 extern Py_ssize_t memory_offset;  // of the pointer to an object's memory, in a ctypes object; below zero it is unknown
 extern Py_ssize_t array_size_offset;  // of the number of its bytes, in a ctypes array; below zero it is unknown
 
@@ -48,6 +49,9 @@ Py_ssize_t size_of_objects(PyTypeObject *type);
 
 // An attribute, or nullptr without an exception.
 PyObject *attribute(PyObject *object, const char *name);
+
+// One that a ctypes type has itself, found by its interned name, and not by a class's own `__getattr__`.
+PyObject *own_attribute(PyObject *object, PyObject *name);
 
 // Act on each value of a dict, until `act` says that it is enough. They are copied: another thread may change the dict.
 template <typename Act>

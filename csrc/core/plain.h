@@ -15,7 +15,8 @@
 
 #include "checks/handle_table.h"
 #include "checks/kept.h"
-#include "convert/known_arrays.h"
+#include "checks/lengths.h"
+#include "convert/known_types.h"
 #include "convert/results.h"
 #include "core/border_lock.h"
 
@@ -27,7 +28,10 @@ constexpr bool is_plain(const function_row &function) {
     for (unsigned i = 0; i < function.count; ++i) {
         if (parameter_rows[function.first + i].how != access::LOOKS) return false;
     }
-    const unsigned more = function.n_strings + function.n_reads + function.n_places + function.n_formulas;
+    for (unsigned i = 0; i < function.n_formulas; ++i) {
+        if (formula_rows[function.first_formula + i].kind != formula_kind::RANGE) return false;
+    }
+    const unsigned more = function.n_strings + function.n_reads + function.n_places;
     return !more && !function.creates && !function.gives_back && !function.after && !function.checks[0].check &&
            function.frees == nowhere && function.taken == nowhere && !keeps_arguments(function);
 }
@@ -93,6 +97,30 @@ inline bool has_room([[maybe_unused]] const Taken &taken) {
     return true;
 }
 
+// ---------------------------------------------------------------- formulas
+
+template <typename T>
+inline void note_plain(call &c, unsigned position, T value) {
+    if constexpr (std::is_pointer_v<T>)
+        c.addresses[position] = value;
+    else
+        c.numbers[position] = static_cast<long long>(value);
+}
+
+// What formulas read of a record, of one that nothing else sees, and of which the compiler therefore leaves nothing.
+template <unsigned Function, typename Taken, size_t... At, unsigned... Row>
+inline bool holds_plainly(const Taken &taken, PyObject *const *arguments, std::index_sequence<At...>,
+                          std::integer_sequence<unsigned, Row...>) {
+    constexpr const function_row &function = function_rows[Function];
+    if constexpr (function.n_formulas != 0 || function.where_plain != nullptr) {
+        call c(function, arguments);
+        (note_plain(c, At, std::get<At>(taken).value), ...);
+        if (function.where_plain && !function.where_plain(c).value()) return false;
+        return (formula_holds<function_rows[Function].first_formula + Row>(c) && ...);
+    }
+    return true;
+}
+
 // ---------------------------------------------------------------- results
 
 template <typename T>
@@ -120,6 +148,8 @@ inline bool give_plain(const Result &given, PyObject *const *arguments, PyObject
         *result = struct_from<Function>(&given, arguments);
     } else if constexpr (std::is_enum_v<Result>) {
         *result = from_enum<Function>(&given);
+    } else if constexpr (function.result.kind == type_kind::TEXT) {
+        *result = given ? PyBytes_FromString(given) : none();
     } else {
         *result = number_from(given);
     }
@@ -134,6 +164,8 @@ inline bool call_plain(Result (*c)(Parameters...), PyObject *const *arguments, P
     const border_lock lock;
     if (!(take_plain<first + At>(arguments[At], std::get<At>(taken)) && ...)) return false;
     if (!has_room<Function>(taken)) return false;
+    using formulas = std::make_integer_sequence<unsigned, function_rows[Function].n_formulas>;
+    if (!holds_plainly<Function>(taken, arguments, std::index_sequence<At...>{}, formulas{})) return false;
     return give_plain<Function>(c(std::get<At>(taken).value...), arguments, result);
 }
 

@@ -170,7 +170,8 @@ struct function_row {
         n_formulas;
     uint8_t result_handle;  // the kind of the handle that it returns, or no_kind
     bool keeps_gil;
-    bool plain;  // C only looks: it cannot fail, log, throw, wait or call back
+    bool plain;                           // C only looks: it cannot fail, log, throw, wait or call back
+    extent (*where_plain)(const call &);  // or only where this is not 0; otherwise nullptr
     bool creates;
     bool gives_back;
     bool with_attached;  // what is attached to `computes`, or to the first parameter, is used too

@@ -1,8 +1,8 @@
-// ctypes arrays that have been seen before: what their items are is known by their type, and where their memory is
-// stands in the object.
+// ctypes types that have been seen before: what the items of an array are, and that a pointer is what a parameter
+// takes.
 //
-// What a type is, convert/memory.cpp finds out once, by the buffer protocol. Read and written with the border's lock
-// held.
+// That is found out once, by the buffer protocol and by the attributes of the type (convert/memory.cpp); afterwards the
+// memory's address is read out of the object. Read and written with the border's lock held.
 #pragma once
 
 #include "core/call.h"
@@ -40,5 +40,16 @@ inline bool find_array(const type_row &type, PyObject *given, void **memory, siz
     *size = size_of_array(given);
     return true;
 }
+
+// The type of pointer that was last good for a parameter, kept alive.
+extern PyTypeObject *known_pointers[std::size(parameter_rows)];
+
+inline bool is_known_pointer(const parameter_row &row, PyObject *given) {
+    return known_pointers[&row - parameter_rows] == Py_TYPE(given);
+}
+
+void know_pointer(const parameter_row &row, PyObject *given);
+
+inline void *pointer_in(PyObject *given) { return *reinterpret_cast<void **>(memory_of(given)); }
 
 }  // namespace llamacffi

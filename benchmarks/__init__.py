@@ -1,0 +1,1 @@
+"""Every figure that llamacffi claims, measured: `python -m benchmarks` (README.md here)."""

@@ -1,0 +1,128 @@
+"""What was measured: a value a round, of one thing, by one contender; with tables, ratios and pyperf's files of it.
+
+The contenders of a thing take turns in rounds, so what else the machine does meets all of them: a ratio is the median
+of the ratios of the rounds, not the ratio of two medians.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyperf
+
+SECOND, BYTE, INTEGER = "second", "byte", "integer"
+SCALES = {
+    SECOND: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
+    BYTE: ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of a group for one contender."""
+
+    group: str
+    what: str
+    who: str
+    values: tuple[float, ...]
+    unit: str = SECOND
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Half of what lies between the quarters, as a part of the median."""
+        if len(self.values) < 3 or not self.median:
+            return 0.0
+        first, _, third = statistics.quantiles(self.values, n=4)
+        return abs((third - first) / 2 / self.median)
+
+
+@dataclass
+class Results:
+    """All that a run has measured so far."""
+
+    lines: dict[tuple[str, str, str], Measured] = field(default_factory=dict)
+
+    def add(self, group: str, what: str, who: str, values: Iterable[float], unit: str = SECOND) -> None:
+        self.lines[group, what, who] = Measured(group, what, who, tuple(values), unit)
+
+    def of(self, group: str) -> list[Measured]:
+        return [line for line in self.lines.values() if line.group == group]
+
+    def has(self, group: str, *who: str) -> bool:
+        return all(any(line.who == one for line in self.of(group)) for one in who)
+
+    def ratio(self, group: str, what: str, who: str, other: str) -> float:
+        """How many times as much `who` took as `other`."""
+        pairs = zip(self.lines[group, what, who].values, self.lines[group, what, other].values, strict=True)
+        return statistics.median(one / another for one, another in pairs)
+
+    def ratios(self, group: str, who: str, other: str) -> dict[str, float]:
+        """Return that for each thing that both have done."""
+        both = [line.what for line in self.of(group) if line.who == who and (group, line.what, other) in self.lines]
+        return {what: self.ratio(group, what, who, other) for what in both}
+
+
+# ---------------------------------------------------------------- tables
+
+
+def readable(value: float, unit: str) -> str:
+    """Spell a quantity with three digits and the unit that suits it."""
+    if unit == INTEGER:
+        return f"{value:,.0f}"
+    scales = SCALES[unit]
+    factor, name = next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
+    return f"{value / factor:.3g} {name}"
+
+
+def table(results: Results, group: str, compared: Sequence[tuple[str, str]]) -> str:
+    """Write a group as a Markdown table: a row a thing, a column a contender, and how they compare."""
+    lines = results.of(group)
+    who = list(dict.fromkeys(line.who for line in lines))
+    pairs = [pair for pair in compared if results.has(group, *pair)]
+    rows = [["", *who, *(f"{one} / {other}" for one, other in pairs)]]
+    rows.append(["---", *["---:"] * (len(rows[0]) - 1)])
+    for what in dict.fromkeys(line.what for line in lines):
+        cells = [_cell(results.lines.get((group, what, one))) for one in who]
+        rows.append([what, *cells, *(_ratio_cell(results, group, what, pair) for pair in pairs)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(line: Measured | None) -> str:
+    if line is None:
+        return ""
+    spread = f" ±{line.spread:.0%}" if len(line.values) > 2 else ""
+    return readable(line.median, line.unit) + spread
+
+
+def _ratio_cell(results: Results, group: str, what: str, pair: tuple[str, str]) -> str:
+    found = results.ratios(group, *pair)
+    return f"{found[what]:.2f}" if what in found else ""
+
+
+# ---------------------------------------------------------------- files
+
+
+def save(results: Results, path: Path) -> None:
+    """Write all values for `python -m pyperf show` and `compare_to`, with what pyperf knows of the machine."""
+    pyperf.BenchmarkSuite([_benchmark(line) for line in results.lines.values()]).dump(str(path), replace=True)
+
+
+def _benchmark(line: Measured) -> pyperf.Benchmark:
+    metadata = {"name": f"{line.group}: {line.what} ({line.who})", "unit": line.unit}
+    values = [round(value) if line.unit == INTEGER else max(value, 1e-12) for value in line.values]  # and nothing of 0
+    return pyperf.Benchmark([pyperf.Run(values, metadata=metadata, collect_metadata=True)])
+
+
+def load_of_machine() -> Iterator[str]:
+    """Say what else is going on, where it is more than half of a CPU's worth."""
+    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > cpus / 2:
+        yield f"This machine is busy (load {load:.1f} on {cpus} CPUs): times are too long, and ratios uncertain."

@@ -1,0 +1,159 @@
+"""What more of something costs: live handles, sequences in a batch, Python threads."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from typing import Any
+
+from benchmarks.memory import resident
+from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+
+GROUP = "scaling"
+OURS = "llamacffi"
+HANDLES = (1, 1_000, 10_000, 100_000)
+MADE_AGAIN = 1_000_000
+SEQUENCES = (1, 2, 4, 8, 16, 32, 64)
+THREADS = (1, 2, 4, 8)
+CALLS, STEPS = 100_000, 8
+
+# ---------------------------------------------------------------- one process
+
+
+def measure_handles(task: dict[str, Any]) -> None:
+    """Seconds of a call beside so many live handles; the numbers take turns."""
+    api = import_api()
+    model = open_model(api, task["model"])
+    context = context_of(api, model, n_ctx=64, n_threads=1, n_threads_batch=1)
+    live: list[Any] = []
+
+    def call_beside(count: int) -> float:
+        while len(live) < count:
+            live.append(api.llama_sampler_init_greedy())
+        while len(live) > count:
+            api.llama_sampler_free(live.pop())
+        function = api.llama_n_ctx
+        return min(timed(function, context) for _ in range(3))
+
+    serve("ready", lambda: {count: call_beside(count) for count in HANDLES})
+
+
+def timed(function: Any, context: Any) -> float:
+    started = time.perf_counter()
+    for _ in range(CALLS):
+        function(context)
+    return (time.perf_counter() - started) / CALLS
+
+
+def measure_growth(_: dict[str, Any]) -> None:
+    """Bytes that a handle takes which is made and freed again and again."""
+    api = import_api()
+
+    def make_again(count: int) -> None:
+        for _ in range(count):
+            api.llama_sampler_free(api.llama_sampler_init_greedy())
+
+    def grown() -> int:
+        make_again(MADE_AGAIN // 10)  # what is allocated once is there after it
+        before = resident()
+        make_again(MADE_AGAIN)
+        return resident() - before
+
+    serve("ready", grown)
+
+
+def measure_threads(task: dict[str, Any]) -> None:
+    """Seconds a token of as many Python threads, each with a context of one thread."""
+    api = import_api()
+    model = open_model(api, task["model"])
+    contexts = [context_of(api, model, n_ctx=128, n_threads=1, n_threads_batch=1) for _ in range(max(THREADS))]
+    serve("ready", lambda: {count: together(api, contexts[:count], task["steps"]) for count in THREADS})
+
+
+def together(api: Any, contexts: list[Any], steps: int) -> float:
+    threads = [threading.Thread(target=generate, args=(api, context, steps)) for context in contexts]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return (time.perf_counter() - started) / steps / len(contexts)
+
+
+def generate(api: Any, context: Any, steps: int) -> None:
+    api.llama_memory_clear(api.llama_get_memory(context), True)
+    token = (ctypes.c_int32 * 1)(5)
+    for _ in range(steps):
+        if api.llama_decode(context, api.llama_batch_get_one(token, 1)) != 0:
+            raise SystemExit("llama_decode failed")
+
+
+def measure_sequences(task: dict[str, Any]) -> None:
+    """Seconds a token of as many sequences in one batch."""
+    api = import_api()
+    model = open_model(api, task["model"])
+    most = max(SEQUENCES)
+    threads = task["threads"]
+    fields = {"n_seq_max": most, "n_ctx": most * 16, "n_threads": threads, "n_threads_batch": threads}
+    context, batch = context_of(api, model, **fields), api.llama_batch_init(most, 0, 1)
+
+    def a_token(count: int) -> float:
+        api.llama_memory_clear(api.llama_get_memory(context), True)
+        started = time.perf_counter()
+        for step in range(STEPS):
+            for sequence in range(count):
+                batch.token[sequence], batch.pos[sequence] = 100 + sequence, step
+                batch.n_seq_id[sequence], batch.seq_id[sequence][0] = 1, sequence
+                batch.logits[sequence] = True
+            batch.n_tokens = count
+            if api.llama_decode(context, batch) != 0:
+                raise SystemExit("llama_decode failed")
+        return (time.perf_counter() - started) / STEPS / count
+
+    serve("ready", lambda: {count: a_token(count) for count in SEQUENCES})
+
+
+TASKS = {
+    "handles": measure_handles,
+    "growth": measure_growth,
+    "threads": measure_threads,
+    "sequences": measure_sequences,
+}
+
+# ---------------------------------------------------------------- all of them
+
+
+def handles(count: int) -> str:
+    return f"a call beside {count} live handles"
+
+
+def python_threads(count: int) -> str:
+    return f"a token, {count} Python thread{'s' * (count > 1)}"
+
+
+GROWTH = f"memory of {MADE_AGAIN} handles, one after the other"
+
+
+def measure(options: Any, results: Any) -> None:
+    def rounds_of(name: str, count: int, **task: Any) -> list[Any]:
+        given = {"name": name, "model": options.models[name == "handles"], **task}
+        return take_turns({name: Worker("scaling", given)}, options.rounds(count))[name]
+
+    for name, count, spelled in (("handles", 10, handles), ("threads", 3, python_threads), ("sequences", 3, sequences)):
+        rounds = rounds_of(name, count, steps=40, threads=options.threads)
+        for number in rounds[0]:
+            results.add(GROUP, spelled(int(number)), OURS, [one[number] for one in rounds])
+    results.add(GROUP, GROWTH, OURS, [max(one, 1) for one in rounds_of("growth", 1)], "byte")
+
+
+def sequences(count: int) -> str:
+    return f"a token, {count} sequence{'s' * (count > 1)} in one batch"
+
+
+if __name__ == "__main__":
+    asked = task_of(sys.argv[1:])
+    if asked is None:
+        sys.exit("this is a part of python -m benchmarks")
+    TASKS[asked["name"]](asked)

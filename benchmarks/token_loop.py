@@ -1,0 +1,168 @@
+"""A prompt and a generation: in C, through llamacffi and through the peer, the same steps in each.
+
+A step looks whether the token ends, makes text of it, decodes it in each sequence, and samples the next one. What
+Python takes of a step is what its loop takes beyond C's, which a model of two layers shows: of a real one, the noise is
+larger. Each contender is a process of its own; C's loop runs in one too, out of by_hand.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+
+GROUP = "token loop"
+C, OURS, PEER = "C", "llamacffi", "llama-cpp-python"
+TOKENS = 100  # of which prompts are made: the first that are text
+
+
+class Case(NamedTuple):
+    """What is generated; `prompt` and `steps` are of each sequence."""
+
+    name: str
+    prompt: int
+    steps: int
+    sequences: int
+    two_layers: bool = False
+
+
+CASES = (
+    Case("prompt of 512, 256 tokens", 512, 256, 1),
+    Case("8 sequences: prompts of 64, 32 tokens each", 64, 32, 8),
+    Case("two layers: prompt of 16, 256 tokens", 16, 256, 1, two_layers=True),
+)
+
+# ---------------------------------------------------------------- one process
+
+
+class Loop:
+    """The loop of by_hand.c, by a module of the documented API."""
+
+    def __init__(self, api: Any, model: Any, case: Case, threads: int) -> None:
+        self.api, self.case = api, case
+        size = case.sequences * (case.prompt + case.steps)
+        fields = {"n_ctx": size, "n_batch": size, "n_seq_max": case.sequences, "n_threads": threads}
+        self.context = context_of(api, model, **fields, n_threads_batch=threads)
+        self.vocab = api.llama_model_get_vocab(model)
+        self.sampler = api.llama_sampler_init_greedy()
+        self.whole = api.llama_batch_init(case.prompt, 0, 1)
+        self.batch = self.filled(api.llama_batch_init(case.sequences, 0, 1))
+        self.piece = ctypes.create_string_buffer(64)
+
+    def filled(self, batch: Any) -> Any:
+        """Fill what is the same at each step."""
+        for sequence in range(self.case.sequences):
+            batch.n_seq_id[sequence] = 1
+            batch.seq_id[sequence][0] = sequence
+            batch.logits[sequence] = True
+        batch.n_tokens = self.case.sequences
+        return batch
+
+    def run(self) -> tuple[float, float, int]:
+        """Return the seconds of the prompts and of the steps, and the last token of the first sequence."""
+        self.api.llama_memory_clear(self.api.llama_get_memory(self.context), True)
+        started = time.perf_counter()
+        chosen = [self.prompt(sequence) for sequence in range(self.case.sequences)]
+        between = time.perf_counter()
+        last = self.steps(chosen)
+        return between - started, time.perf_counter() - between, last
+
+    def prompt(self, sequence: int) -> int:
+        batch = self.whole
+        for i, token in enumerate(prompt_of(self.case.prompt)):
+            batch.token[i] = token
+            batch.pos[i] = i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = i == self.case.prompt - 1
+        batch.n_tokens = self.case.prompt
+        self.decode(batch)
+        return int(self.api.llama_sampler_sample(self.sampler, self.context, -1))
+
+    def decode(self, batch: Any) -> None:
+        if self.api.llama_decode(self.context, batch) != 0:
+            raise SystemExit("llama_decode failed")
+
+    def steps(self, chosen: list[int]) -> int:
+        api, context, vocab, sampler, piece = self.api, self.context, self.vocab, self.sampler, self.piece
+        batch = self.batch
+        token, pos = batch.token, batch.pos
+        for at in range(self.case.prompt, self.case.prompt + self.case.steps):
+            for sequence, one in enumerate(chosen):
+                api.llama_vocab_is_eog(vocab, one)
+                api.llama_token_to_piece(vocab, one, piece, 64, 0, False)
+                token[sequence] = one
+                pos[sequence] = at
+            if api.llama_decode(context, batch) != 0:
+                raise SystemExit("llama_decode failed")
+            chosen = [api.llama_sampler_sample(sampler, context, sequence) for sequence in range(len(chosen))]
+        return chosen[0]
+
+
+def prompt_of(size: int) -> list[int]:
+    return [5 + i % TOKENS for i in range(size)]
+
+
+def work(task: dict[str, Any]) -> None:
+    """Be one of the processes."""
+    case, model, threads = Case(*task["case"]), task["model"], task["threads"]
+    if task["by_hand"]:
+        from benchmarks.calls import import_file
+
+        by_hand = import_file("by_hand", Path(task["by_hand"]))
+        size = case.sequences * (case.prompt + case.steps)
+        by_hand.open_loop(model.encode(), size, case.sequences, threads)
+        prompt = (ctypes.c_int32 * case.prompt)(*prompt_of(case.prompt))
+        serve("C", lambda: by_hand.run_loop(prompt, case.steps))
+    else:
+        api = import_api()
+        loop = Loop(api, open_model(api, model), case, threads)
+        serve("Python", loop.run)
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def measure(options: Any, results: Any) -> None:
+    from benchmarks.calls import build_by_hand
+
+    by_hand = str(build_by_hand())
+    for case in CASES:
+        task = {
+            "case": case,
+            "model": options.models[case.two_layers],
+            "threads": 1 if case.two_layers else options.threads,
+        }
+        workers = {
+            who: Worker("token_loop", {**task, "by_hand": ""}, python) for who, python in options.engines.items()
+        }
+        workers[C] = Worker("token_loop", {**task, "by_hand": by_hand})
+        found = take_turns(workers, options.rounds(30 if case.two_layers else 3))
+        require_same({who: rounds[0][2] for who, rounds in found.items()}, case)
+        for who, rounds in found.items():
+            steps, prompts = case.sequences * case.steps, case.sequences * case.prompt
+            results.add(GROUP, f"{case.name}: a token", who, [one[1] / steps for one in rounds])
+            results.add(GROUP, f"{case.name}: a token of the prompt", who, [one[0] / prompts for one in rounds])
+
+
+def require_same(last: dict[str, int], case: Case) -> None:
+    """Refuse to compare loops that choose other tokens; the peer's may, since another CPU level rounds differently."""
+    if last[OURS] != last[C]:
+        raise SystemExit(f"{case.name}: the loops end with different tokens: {last}")
+
+
+def python_share(results: Any) -> float:
+    """Return the seconds of a token that the loop in Python takes beyond the one in C, with two layers."""
+    what = f"{CASES[-1].name}: a token"
+    return float(results.lines[GROUP, what, OURS].median - results.lines[GROUP, what, C].median)
+
+
+if __name__ == "__main__":
+    asked = task_of(sys.argv[1:])
+    if asked is None:
+        sys.exit("this is a part of python -m benchmarks")
+    work(asked)
