@@ -34,6 +34,7 @@ GROUPS = {
     "memory": Group("memory", (("llamacffi", "llama-cpp-python"),)),
     "token-loop": Group("token_loop", (("llamacffi", "C"), ("llama-cpp-python", "llamacffi"))),
     "data-paths": Group("data_paths", (("llama-cpp-python", "llamacffi"), ("llama-cpp-python", "llamacffi.arrays"))),
+    "threads": Group("threads", (("llama-cpp-python", "llamacffi"),)),
     "high-level": Group("high_level", (("llama-cpp-python", "llamacffi"),)),
     "scaling": Group("scaling"),
     "engines": Group("engines"),

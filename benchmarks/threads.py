@@ -186,7 +186,7 @@ def busy_process(wanted: bool) -> Iterator[None]:
             process.wait()
 
 
-def measure(row: Row, command: list[str]) -> dict[str, float]:
+def measure_row(row: Row, command: list[str]) -> dict[str, float]:
     """Run the processes of a row at once: the sum of their speeds, and the rest of the first."""
     processes = [Process(command) for _ in range(row.processes)]
     with busy_process(row.busy):
@@ -200,6 +200,21 @@ def measure(row: Row, command: list[str]) -> dict[str, float]:
 
 def command_of(python: str, row: Row, models: dict[bool, str], seconds: float) -> list[str]:
     return [python, __file__, "--work", json.dumps(asdict(row.task)), models[row.task.tiny], str(seconds)]
+
+
+GROUP = "threads"
+SHORT = (0, 2, 5, 9, 10)  # the rows of `python -m benchmarks`
+
+
+def measure(options: Any, results: Any) -> None:
+    """Measure some of the rows, as a group of `python -m benchmarks`."""
+    for row in (ROWS[number] for number in SHORT):
+        found: dict[str, list[float]] = {who: [] for who in options.engines}
+        for _ in range(options.rounds(2)):
+            for who, python in options.engines.items():
+                found[who].append(1 / measure_row(row, command_of(python, row, options.models, 0.8))["speed"])
+        for who, values in found.items():
+            results.add(GROUP, f"a token, {row.name}", who, values)
 
 
 # ---------------------------------------------------------------- the C program
@@ -237,7 +252,7 @@ def measure_all(given: argparse.Namespace, models: dict[bool, str], program: Pat
             for engine, python in engines.items():
                 show_progress(f"round {number + 1}: {row.name}, {engine}")
                 command = command_of(python, row, models, given.seconds)
-                found[row.name][engine].append(measure(row, command))
+                found[row.name][engine].append(measure_row(row, command))
             if row.name == "2 threads":  # right beside what it is compared with
                 plain.append(measure_c(program, models[False], cores(), given.seconds))
     show_progress("")

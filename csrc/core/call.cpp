@@ -5,7 +5,10 @@
 
 namespace llamacffi {
 
+std::atomic<unsigned> calls_that_failed{0};
+
 void call::give_back() {
+    if (pending) --calls_that_failed;
     const std::unique_ptr<call_extras> owned(extras);
     while (n_blocks) std::free(blocks[--n_blocks]);
     if (abandoned) return;

@@ -6,6 +6,7 @@
 
 #include "core/python.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@
 namespace llamacffi {
 
 extern LLAMACFFI_THREAD_LOCAL call *current;  // the innermost call of this thread that is in C
+
+// How many calls of the process hold an exception of a callback: whoever finds none need not look for its own.
+extern std::atomic<unsigned> calls_that_failed;
 
 constexpr unsigned max_parameters = 32;
 constexpr size_t unknown_size = SIZE_MAX;
@@ -115,6 +119,7 @@ struct call {
         if (pending) return;
         Py_INCREF(exception);
         pending = exception;
+        ++calls_that_failed;
     }
 };
 

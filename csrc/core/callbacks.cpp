@@ -2,6 +2,7 @@
 #include "core/callbacks.h"
 
 #include <chrono>
+#include <ctime>
 
 #include "core/call.h"
 #include "core/errors.h"
@@ -32,17 +33,33 @@ PyObject *call_guarded(PyObject *self, PyObject *arguments) {
 
 PyMethodDef guarded_method = {"callback", call_guarded, METH_VARARGS, "A callback whose exceptions reach the call."};
 
-using steady = std::chrono::steady_clock;
 constexpr auto between_signal_checks = std::chrono::milliseconds(50);
+
+}  // namespace
+
+std::chrono::nanoseconds coarse_time() {
+#ifdef CLOCK_MONOTONIC_COARSE
+    timespec time{};
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &time) == 0)
+        return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+#endif
+    return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+namespace {
 
 // Run Python's signal handlers.
 void check_signals(call &c) {
-    static thread_local steady::time_point last;
-    const auto now = steady::now();
-    if (now - last < between_signal_checks) return;
-    last = now;
+    static thread_local std::chrono::nanoseconds last{};
+    const std::chrono::nanoseconds time = coarse_time();
+    if (time - last < between_signal_checks) return;
+    last = time;
     PyEval_RestoreThread(c.thread_state);
-    if (PyErr_CheckSignals() < 0 && !c.pending) c.pending = take_exception();
+    if (PyErr_CheckSignals() < 0) {
+        PyObject *exception = take_exception();
+        c.callback_failed(exception);
+        Py_XDECREF(exception);
+    }
     c.thread_state = PyEval_SaveThread();
 }
 
@@ -73,11 +90,11 @@ std::shared_ptr<PyObject> held_argument(const call *c, unsigned position) {
 }
 
 bool must_stop() {
-    if (!current) return false;
-    if (is_on_deep_stack())
-        return current->pending || asked_to_stop();  // the thread that waits for this one has the signals
-    if (!current->pending && current->thread_state) check_signals(*current);
-    return current->pending != nullptr;
+    call *const c = current;
+    if (!c || c->pending) return c != nullptr;
+    if (is_on_deep_stack()) return asked_to_stop();  // the thread that waits for this one has the signals
+    if (c->thread_state) check_signals(*c);
+    return c->pending != nullptr;
 }
 
 }  // namespace llamacffi

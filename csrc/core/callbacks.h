@@ -6,6 +6,7 @@
 #include "core/python.h"
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -19,6 +20,9 @@ PyObject *guarded(PyObject *, PyObject *function_and_stop);
 // Whether the call should come to its end: a callback raised, or Ctrl-C was pressed. Called in C, on the thread of
 // the call, where llama.cpp can stop.
 bool must_stop();
+
+// A clock of a few milliseconds that costs next to nothing, where there is one.
+std::chrono::nanoseconds coarse_time();
 
 // ---------------------------------------------------------------- callbacks that can be replaced at any time
 

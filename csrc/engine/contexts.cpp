@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -30,14 +31,32 @@ struct abort_slot : callback_slot<ggml_abort_callback> {
     using callback_slot::callback_slot;
     std::atomic<computation> now{computation::NONE};
     std::atomic<uint64_t> last{++computations};
+    // Of the thread that computes: how many nodes more it goes without looking, and when it looked.
+    unsigned unlooked = 0, stride = 1;
+    std::chrono::nanoseconds looked{};
 };
 
 std::unordered_map<const llama_context *, std::unique_ptr<abort_slot>> abort_slots;
 
+// Ctrl-C is looked for as often as some milliseconds allow, at the most after so many nodes.
+constexpr unsigned most_unlooked = 64;
+constexpr auto short_time = std::chrono::milliseconds(2);
+
+bool must_stop_here(abort_slot &slot) {
+    const std::chrono::nanoseconds time = coarse_time();
+    slot.stride = time - slot.looked < short_time ? std::min(2 * slot.stride, most_unlooked) : 1;
+    slot.looked = time;
+    slot.unlooked = slot.stride;
+    return must_stop();
+}
+
+// Asked before each node of a graph.
 bool abort_hook(void *data) {
-    const auto &slot = *static_cast<const abort_slot *>(data);
+    auto &slot = *static_cast<abort_slot *>(data);
     const auto user = slot.get();
-    return (user.function && user.function(user.data)) || must_stop() || slot.now == computation::CANCELLED;
+    if ((user.function && user.function(user.data)) || slot.now == computation::CANCELLED) return true;
+    const bool looks = calls_that_failed.load(std::memory_order_relaxed) || !slot.unlooked || !--slot.unlooked;
+    return looks && must_stop_here(slot);
 }
 
 // What a cache can be stored in: types that exist, and that the CPU can write and multiply with.
