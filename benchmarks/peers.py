@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,12 @@ PEERS = {
     CTYPES: Peer("llama_cpp", ("c_functions.py", "llama_cpp.llama_cpp"), "import llama_cpp.llama_cpp"),
 }
 
+PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--only-binary", ":all:")
 THREADS = 2
 PROMPT = 512  # tokens
 CONTEXT = 2 * PROMPT
 STARTS = 5  # of Python in a round, with the import and without; the medians count
-LONGEST = 100.0  # seconds of one process
+LONGEST = 300.0  # seconds of one process, which has ended long before on a machine that is idle
 
 BEGINNING = "Once upon a time, in a small village by the sea,"
 TEXT = """The tide comes in twice a day, and whoever lives by the sea knows when. Boats are pulled up the beach before
@@ -72,7 +73,7 @@ class PeerFailedError(Exception):
     """A process of a peer did not do what it was started for; the message says why."""
 
 
-def output(command: list[str | Path], longest: float = LONGEST) -> str:
+def output(command: Sequence[str | Path], longest: float = LONGEST) -> str:
     """Return what a process prints.
 
     Raises:
@@ -127,8 +128,7 @@ def installed(environment: Path, requirement: str) -> Path:
     python, mark = environment / "bin" / "python", environment / "installed.txt"
     if not (mark.exists() and python.exists()):
         output([sys.executable, "-m", "venv", "--clear", environment])
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--only-binary", ":all:"]
-        output([*pip, requirement], longest=300)
+        output([python, "-m", "pip", "install", *PIP_OPTIONS, requirement])
         mark.write_text(f"{requirement}\n")
     return python
 
