@@ -145,7 +145,7 @@ def with_package(folder: Path, package: Path) -> Path:
 # ---------------------------------------------------------------- measurements
 
 
-def measure(pythons: dict[str, Path], model: Path, rounds: int, report: Report = print) -> Results:
+def measured(pythons: dict[str, Path], model: Path, rounds: int, report: Report = print) -> Results:
     """Measure all peers in turns.
 
     Args:
@@ -239,6 +239,20 @@ def compare(texts: dict[str, str], report: Report) -> None:
     for name, text in texts.items():
         if OURS in texts and text != texts[OURS]:
             report(f"{name} writes {text!r}, where {OURS} writes {texts[OURS]!r}.")
+
+
+GROUP = "peers"
+
+
+def measure(options: Any, results: Any) -> None:
+    """Measure as a group of `python -m benchmarks`."""
+    folder = ROOT / "build" / "peers"
+    pythons = {OURS: Path(sys.executable), **install(folder)}
+    if options.peer:
+        pythons[CTYPES] = options.peer
+    for (what, who), values in measured(pythons, Path(options.models[False]), options.rounds(3)).items():
+        unit = "byte" if what in ("installed", "resident") else "second"
+        results.add(GROUP, f"{what}, a token" if what in ("prompt", "generation") else what, who, values, unit)
 
 
 # ---------------------------------------------------------------- the table
