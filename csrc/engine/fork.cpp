@@ -18,6 +18,7 @@
 #include "engine/logs.h"
 #include "engine/states.h"
 #include "engine/threads.h"
+#include "ggml-threading.h"
 
 namespace llamacffi {
 
@@ -27,7 +28,9 @@ namespace {
 // are taken in this order, which docs/architecture.md tells.
 std::mutex *const all_mutexes[] = {&abort_mutex, &states_mutex, &callbacks_mutex, &waiting_mutex};
 
+// ggml's own is the first, since what is done inside of it may log. Each ggml_init takes it.
 void lock_all() {
+    ggml_critical_section_start();
     for (std::mutex *one : all_mutexes) one->lock();
     lock_ownership();
     lock_threads();
@@ -37,6 +40,7 @@ void unlock_all() {
     unlock_threads();
     unlock_ownership();
     for (std::mutex *one : all_mutexes) one->unlock();
+    ggml_critical_section_end();
 }
 
 // In the child, with Python in order again: the other threads are gone, and with them what they were inside of and the

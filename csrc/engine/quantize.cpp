@@ -25,7 +25,7 @@ uint32_t quantize(call *, const char *input, const char *output, const llama_mod
     if (params->keep_split || params->dry_run) return llama_model_quantize(input, output, params);
     replaced_file file(output);
     const uint32_t result = llama_model_quantize(input, file.partial().c_str(), params);
-    if (result == 0) file.put_in_place();
+    if (result == 0) file.put_gguf_in_place();
     return result;
 }
 

@@ -1,5 +1,7 @@
-// Files that C opens for writing: one that this process has mapped, as a model that was loaded is, is refused. To cut
-// it off would end the process with SIGBUS as soon as the model is used.
+// Files that C opens for writing. To cut off what is mapped, as a model that was loaded is, would end the process with
+// SIGBUS as soon as the model is used: so each file is a new one, which takes the place of what stood there
+// (replaced_file.h). What this process has mapped is refused as well, since a model that is in use is hardly meant to
+// be lost to a state; and the file that C itself opens elsewhere (Windows, a file without a name) is protected by that.
 #pragma once
 
 #include <cstdio>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -21,7 +22,17 @@ from support.cells import returns
 from support.child import outcome, told
 from support.compute_threads import Workers, most_threads
 from support.graphs import BEYOND, Graph
-from support.objects import abort_with, busy, context_of, decode, load, load_and_decode, pool_of
+from support.objects import (
+    abort_with,
+    busy,
+    context_of,
+    decode,
+    load,
+    load_and_decode,
+    load_decode_and_free,
+    pool_of,
+    repeating,
+)
 
 
 def in_fork(function: Callable[[], object]) -> str:
@@ -96,24 +107,21 @@ def test_a_fork_while_other_threads_compute_leaves_the_child_able_to(model: Any)
 @returns({told((0, 0, None))})
 def test_forks_among_threads_that_compute_never_hang(attached: bool, model: Any) -> object:
     """Workers that do not poll take their pool's lock for each graph, and so may hold it at the fork."""
-    stop, own = threading.Event(), compute_with(2, model)
+    own, contexts = compute_with(2, model), [compute_with(3, model) for _ in range(2)]
+    for ctx in contexts if attached else []:
+        llama.llama_attach_threadpool(ctx, pool_of(3, poll=0), None)
 
-    def compute() -> None:
-        ctx = compute_with(3, model)
-        if attached:
-            llama.llama_attach_threadpool(ctx, pool_of(3, poll=0), None)
-        while not stop.is_set():
-            llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
-            decode(ctx)
+    def compute(ctx: Any) -> None:
+        llama.llama_memory_clear(llama.llama_get_memory(ctx), True)
+        decode(ctx)
 
-    threads = [threading.Thread(target=compute) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    found = {in_fork(lambda: (decode(own), decode(compute_with(2, model)), llama.llama_free(own))) for _ in range(40)}
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return found
+    def go_on() -> object:
+        return decode(own), decode(compute_with(2, model)), llama.llama_free(own)
+
+    with contextlib.ExitStack() as threads:
+        for ctx in contexts:
+            threads.enter_context(repeating(functools.partial(compute, ctx), 1))
+        return {in_fork(go_on) for _ in range(40)}
 
 
 @returns(told((None, 0)))
@@ -157,25 +165,17 @@ def test_a_parent_s_thread_pool_is_no_use_to_the_child(function: str, ctx: Any) 
 
 @returns({told(0)})
 def test_forks_among_threads_that_load_and_free_never_hang() -> object:
-    """A lock of ours that another thread holds at the fork must not stay locked in the child."""
-    stop = threading.Event()
+    """A lock that another thread holds at the fork must not stay locked in the child."""
+    with repeating(load_decode_and_free, 3):
+        return {in_fork(lambda: decode(context_of(load()))) for _ in range(60)}
 
-    def load_and_free() -> None:
-        while not stop.is_set():
-            model = load()
-            ctx = context_of(model)
-            decode(ctx)
-            llama.llama_free(ctx)
-            llama.llama_model_free(model)
 
-    threads = [threading.Thread(target=load_and_free) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    found = {in_fork(lambda: decode(context_of(load()))) for _ in range(60)}
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return found
+@returns({told(0)})
+def test_forks_among_threads_that_hold_ggml_s_own_lock_never_hang() -> object:
+    """Each `ggml_init` takes it, and so does each load and each decode."""
+    params = llama.ggml_init_params(mem_size=1024, mem_buffer=None, no_alloc=True)
+    with repeating(lambda: llama.ggml_free(llama.ggml_init(params)), 3):
+        return {in_fork(lambda: decode(context_of(load()))) for _ in range(100)}
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -190,19 +190,8 @@ def test_multiprocessing_works_after_a_model_was_loaded(method: str, ctx: Any) -
 @returns({told(0)})
 def test_forks_among_threads_that_free_contexts_with_pools(model: Any) -> object:
     ctypes.CDLL(None).mallopt(-6, 165)  # M_PERTURB: what is freed does not look alive
-    stop = threading.Event()
-
-    def open_and_free() -> None:
-        while not stop.is_set():
-            llama.llama_free(compute_with(2, model))
-
-    thread = threading.Thread(target=open_and_free)
-    thread.start()
-    try:
+    with repeating(lambda: llama.llama_free(compute_with(2, model)), 1):
         return {in_fork(lambda: 0) for _ in range(150)}
-    finally:
-        stop.set()
-        thread.join()
 
 
 # ---------------------------------------------------------------- while the engine is inside of Python

@@ -90,16 +90,7 @@ def _clean_up(provided: dict[str, Any]) -> str:
     for free, name in ((llama.llama_free, "ctx"), (llama.llama_model_free, "model")):
         with contextlib.suppress(llamacffi.LlamaError):
             free(provided[name])
-    return outcome(_load_and_decode)
-
-
-def _load_and_decode() -> int:
-    model = objects.load()
-    ctx = objects.context_of(model)
-    decoded = objects.decode(ctx)
-    llama.llama_free(ctx)
-    llama.llama_model_free(model)
-    return decoded
+    return outcome(objects.load_decode_and_free)
 
 
 def be_quiet() -> None:

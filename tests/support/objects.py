@@ -58,6 +58,38 @@ def load_and_decode(path: Path) -> int:
     return decode(context_of(load(path)))
 
 
+def load_decode_and_free(path: Path | None = None) -> int | None:
+    """Return None where llama.cpp does not load it."""
+    model = load(path)
+    if model is None:
+        return None
+    ctx = context_of(model)
+    decoded = decode(ctx)
+    llama.llama_free(ctx)
+    llama.llama_model_free(model)
+    return decoded
+
+
+@contextlib.contextmanager
+def repeating(call: Callable[[], object], n_threads: int) -> Iterator[None]:
+    """Have so many other threads do this again and again until the block ends, however it does."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.is_set():
+            call()
+
+    threads = [threading.Thread(target=repeat) for _ in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 class Gate:
     """Where a callback waits, so that its thread is inside of a call."""
 
