@@ -85,8 +85,7 @@ bool is_replaceable(const char *name) {
     const fs::path path = fs::u8path(name);
     if (!fs::exists(fs::status(path, error))) return true;  // or what is in the way is the error of who writes
     if (!fs::is_regular_file(path, error)) return false;
-    fs::canonical(path, error);
-    return !error;
+    return !fs::canonical(path, error).empty();
 }
 
 replaced_file::replaced_file(const char *name) : target_(fs::u8path(name)) {
