@@ -15,6 +15,7 @@
 #include "core/guard.h"
 #include "engine/contexts.h"
 #include "engine/deep_stack.h"
+#include "engine/first_uses.h"
 #include "engine/logs.h"
 #include "engine/states.h"
 #include "engine/threads.h"
@@ -28,8 +29,10 @@ namespace {
 // are taken in this order, which docs/architecture.md tells.
 std::mutex *const all_mutexes[] = {&abort_mutex, &states_mutex, &callbacks_mutex, &waiting_mutex};
 
-// ggml's own is the first, since what is done inside of it may log. Each ggml_init takes it.
+// First what is held while another is taken: static variables of llama.cpp are made with ggml's own lock, which each
+// ggml_init takes, and anything of ggml's may log.
 void lock_all() {
+    lock_first_uses();
     ggml_critical_section_start();
     for (std::mutex *one : all_mutexes) one->lock();
     lock_ownership();
@@ -41,12 +44,14 @@ void unlock_all() {
     unlock_ownership();
     for (std::mutex *one : all_mutexes) one->unlock();
     ggml_critical_section_end();
+    unlock_first_uses();
 }
 
 // In the child, with Python in order again: the other threads are gone, and with them what they were inside of and the
 // workers of the thread pools.
 void forget_other_threads() {
     static constexpr function_row fork{{type_kind::VOID, 0, 0, false, ""}, "os.fork", "", nullptr};
+    forget_makers();
     forget_users();
     forget_threads();
     for (const attachment &one : all_attachments()) {

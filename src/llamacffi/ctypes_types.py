@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 import weakref
 from itertools import groupby
@@ -56,6 +57,8 @@ _made: dict[str, Any] = {}
 # Attributes of structs that are no fields, by the struct's id, until it goes; ctypes' structs have no hash.
 _attributes: dict[int, tuple[dict[str, Any], weakref.ref[Any]]] = {}
 _making = threading.RLock()
+if hasattr(os, "register_at_fork"):  # or a child would wait for a thread that stayed in the parent
+    os.register_at_fork(before=_making.acquire, after_in_child=_making.release, after_in_parent=_making.release)
 
 
 def named(name: str) -> Any:

@@ -19,6 +19,7 @@ from llamacffi import LlamaAssertionError
 from llamacffi import llama_cpp as llama
 from support import gguf_files
 from support.cells import returns
+from support.checkout import TESTS
 from support.child import outcome, told
 from support.compute_threads import Workers, most_threads
 from support.graphs import BEYOND, Graph
@@ -33,6 +34,7 @@ from support.objects import (
     pool_of,
     repeating,
 )
+from support.processes import run_python
 
 
 def in_fork(function: Callable[[], object]) -> str:
@@ -176,6 +178,36 @@ def test_forks_among_threads_that_hold_ggml_s_own_lock_never_hang() -> object:
     params = llama.ggml_init_params(mem_size=1024, mem_buffer=None, no_alloc=True)
     with repeating(lambda: llama.ggml_free(llama.ggml_init(params)), 3):
         return {in_fork(lambda: decode(context_of(load()))) for _ in range(100)}
+
+
+FORK_DURING_THE_FIRST_USE = """
+import os, pathlib, signal, sys, threading
+from llamacffi import llama_cpp as llama
+from support.objects import load_and_decode
+
+llama.llama_model_params  # imports: Python itself leaves a module's lock locked in the child
+path = pathlib.Path(sys.argv[1])
+first = threading.Thread(target=load_and_decode, args=[path])
+first.start()
+children = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(load_and_decode(path))
+    children.append(child)
+    first.join(0.001)
+print({os.waitpid(child, 0)[1] for child in children})
+first.join()
+"""
+
+
+@pytest.mark.parametrize("n", range(3))
+def test_forks_while_another_thread_uses_everything_for_the_first_time_never_hang(n: int) -> None:
+    """What is made once, for the whole process, is not left half made: the backends, tables, types of ctypes."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    ended = run_python(FORK_DURING_THE_FIRST_USE, gguf_files.shared(), env={**os.environ, "PYTHONPATH": path})
+    assert (ended.returncode, ended.stdout) == (0, "{0}\n"), ended.stderr
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
