@@ -117,8 +117,6 @@ def measure_all(names: Iterable[str], options: Options) -> tuple[results.Results
         importlib.import_module(f"benchmarks.{GROUPS[name].module}").measure(options, found)
         said += ["", f"## {name}", "", group_table(found, name)]
         print(f"\n## {name} ({time.perf_counter() - started:.0f} s)\n\n{group_table(found, name)}", flush=True)
-        for busy in results.load_of_machine():
-            print(f"\n{busy}")
     return found, said
 
 

@@ -20,6 +20,7 @@ BATCH = 2048  # tokens
 TEXT = 100_000  # bytes
 EMBEDDED = 256  # short texts
 VOCABULARY = 49_152  # tokens
+LONG = 0.5  # seconds of a job in a round, after which it is not done again
 FILL = f"a batch of {BATCH} tokens"
 
 Job = Callable[[], Any]
@@ -28,21 +29,20 @@ Job = Callable[[], Any]
 class World:
     """A model and contexts of it, and what is done with them by a module of the documented API."""
 
-    def __init__(self, api: Any, path: str) -> None:
+    def __init__(self, api: Any, path: str, threads: int) -> None:
         self.api = api
         self.model = open_model(api, path)
         self.vocab = api.llama_model_get_vocab(self.model)
         self.ctx = self.context(n_ctx=256)
-        self.embedder = self.context(
-            n_ctx=2048, n_batch=2048, n_ubatch=2048, embeddings=True, pooling_type=1, n_seq_max=64
-        )
+        fields = {"n_ctx": BATCH, "n_batch": BATCH, "n_ubatch": BATCH, "n_seq_max": 64, "pooling_type": 1}
+        self.embedder = self.context(threads, embeddings=True, **fields)
         self.batch = api.llama_batch_init(BATCH, 0, 1)
         self.text = ((ROOT / "docs" / "safety.md").read_bytes() * 9)[:TEXT].decode(errors="ignore").encode()
         self.tokens = self.tokenize()
         self.decode_some()
 
-    def context(self, **fields: Any) -> Any:
-        return context_of(self.api, self.model, n_threads=1, n_threads_batch=1, **fields)
+    def context(self, threads: int = 1, **fields: Any) -> Any:
+        return context_of(self.api, self.model, n_threads=threads, n_threads_batch=threads, **fields)
 
     def decode_some(self) -> None:
         tokens = (ctypes.c_int32 * 64)(*self.tokens[:64])
@@ -166,12 +166,12 @@ def jobs_with_arrays(world: World) -> Iterator[tuple[str, Job]]:
 
 def work(task: dict[str, Any]) -> None:
     """Be one of the processes: seconds of each job, the least of some."""
-    world, kept = World(import_api(), task["model"]), list[Any]()
+    world, kept = World(import_api(), task["model"], task["threads"]), list[Any]()
     chosen = list(jobs_with_arrays(world) if task["arrays"] else jobs(world, kept))
 
     def least(job: Job) -> float:
-        times = []
-        for _ in range(3):
+        times: list[float] = []
+        while len(times) < 3 and sum(times) < LONG:
             started = time.perf_counter()
             job()
             times.append(time.perf_counter() - started)
@@ -181,10 +181,10 @@ def work(task: dict[str, Any]) -> None:
 
 
 def measure(options: Any, results: Any) -> None:
-    task = {"model": options.models[False]}
+    task = {"model": options.models[False], "threads": options.threads}
     workers = {who: Worker("data_paths", {**task, "arrays": False}, python) for who, python in options.engines.items()}
     workers[ARRAYS] = Worker("data_paths", {**task, "arrays": True})
-    for who, rounds in take_turns(workers, options.rounds(3)).items():
+    for who, rounds in take_turns(workers, options.rounds(2)).items():
         for what in rounds[0]:
             results.add(GROUP, what, who, [one[what] for one in rounds])
 

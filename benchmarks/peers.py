@@ -250,7 +250,7 @@ def measure(options: Any, results: Any) -> None:
     pythons = {OURS: Path(sys.executable), **install(folder)}
     if options.peer:
         pythons[CTYPES] = options.peer
-    for (what, who), values in measured(pythons, Path(options.models[False]), options.rounds(3)).items():
+    for (what, who), values in measured(pythons, Path(options.models[False]), options.rounds(2)).items():
         unit = "byte" if what in ("installed", "resident") else "second"
         results.add(GROUP, f"{what}, a token" if what in ("prompt", "generation") else what, who, values, unit)
 

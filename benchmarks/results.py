@@ -122,7 +122,7 @@ def _benchmark(line: Measured) -> pyperf.Benchmark:
 
 
 def load_of_machine() -> Iterator[str]:
-    """Say what else is going on, where it is more than half of a CPU's worth."""
+    """Say before anything is measured what else is going on, where that is more than half of a CPU's worth."""
     load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load > cpus / 2:
         yield f"This machine is busy (load {load:.1f} on {cpus} CPUs): times are too long, and ratios uncertain."

@@ -19,7 +19,8 @@ from benchmarks.workers import Worker, context_of, import_api, open_model, serve
 GROUP = "token loop"
 C, OURS, PEER = "C", "llamacffi", "llama-cpp-python"
 PYTHON = "Python's part of a token"
-TURNS = 9  # of the loop in Python and of the one in C, in one process
+TURNS = 40  # of the loop in Python and of the one in C, in one process
+BRIEF = 64  # steps of each: some milliseconds, of which some are undisturbed on a busy machine too
 TOKENS = 100  # of which prompts are made: the first that are text
 
 
@@ -157,14 +158,14 @@ def measure(options: Any, results: Any) -> None:
         task = {"case": case, "model": model, "threads": threads, "by_hand": "", "python": True}
         workers = {who: Worker("token_loop", task, python) for who, python in options.engines.items()}
         workers[C] = Worker("token_loop", {**task, "by_hand": by_hand, "python": False})
-        found = take_turns(workers, options.rounds(30 if case.two_layers else 3))
+        found = take_turns(workers, options.rounds(30 if case.two_layers else 2))
         require_same({who: rounds[0][2] for who, rounds in found.items()}, case)
         for who, rounds in found.items():
             steps, prompts = case.sequences * case.steps, case.sequences * case.prompt
             results.add(GROUP, f"{case.name}: a token", who, [one[1] / steps for one in rounds])
             results.add(GROUP, f"{case.name}: a token of the prompt", who, [one[0] / prompts for one in rounds])
         if case.two_layers:
-            both = {OURS: Worker("token_loop", {**task, "by_hand": by_hand})}
+            both = {OURS: Worker("token_loop", {**task, "case": case._replace(steps=BRIEF), "by_hand": by_hand})}
             results.add(GROUP, PYTHON, OURS, [max(one, 0.0) for one in take_turns(both, options.rounds(5))[OURS]])
 
 

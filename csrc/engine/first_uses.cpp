@@ -17,12 +17,23 @@ constexpr int most_looks = 1000;  // with a millisecond between them
 
 std::mutex gate;  // whoever begins goes through it
 std::atomic<int> makers{0};
-thread_local int depth = 0;  // of what this thread makes: one may need another
+thread_local int depth = 0;        // of what this thread makes: one may need another
+thread_local bool closed = false;  // the gate, by this thread
+
+// Not for ever: who waits here may hold what the other one waits for next.
+bool close_gate() {
+    for (int i = 0; i < most_looks; ++i) {
+        if (gate.try_lock()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+}
 
 void begin() {
     if (depth++) return;
-    const std::lock_guard<std::mutex> lock(gate);
+    const bool locked = close_gate();
     ++makers;
+    if (locked) gate.unlock();
 }
 
 void end() {
@@ -34,11 +45,15 @@ int own() { return depth > 0; }
 }  // namespace
 
 void lock_first_uses() {
-    gate.lock();
+    closed = close_gate();
     for (int i = 0; makers > own() && i < most_looks; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    ++depth;  // what this thread makes from here on does not go through the gate
 }
 
-void unlock_first_uses() { gate.unlock(); }
+void unlock_first_uses() {
+    --depth;
+    if (closed) gate.unlock();
+}
 
 void forget_makers() { makers = own(); }
 
