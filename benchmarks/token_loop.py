@@ -74,7 +74,7 @@ class Loop:
         started = time.perf_counter()
         chosen = [self.prompt(sequence) for sequence in range(self.case.sequences)]
         between = time.perf_counter()
-        last = self.steps(chosen)
+        last = self.steps(chosen) if len(chosen) > 1 else self.steps_of_one(chosen[0])
         return between - started, time.perf_counter() - between, last
 
     def prompt(self, sequence: int) -> int:
@@ -92,6 +92,21 @@ class Loop:
     def decode(self, batch: Any) -> None:
         if self.api.llama_decode(self.context, batch) != 0:
             raise SystemExit("llama_decode failed")
+
+    def steps_of_one(self, one: int) -> int:
+        api, context, vocab, sampler, piece = self.api, self.context, self.vocab, self.sampler, self.piece
+        is_end, to_piece = api.llama_vocab_is_eog, api.llama_token_to_piece
+        decode, sample = api.llama_decode, api.llama_sampler_sample
+        batch = self.batch
+        token, pos = batch.token, batch.pos
+        for at in range(self.case.prompt, self.case.prompt + self.case.steps):
+            is_end(vocab, one)
+            to_piece(vocab, one, piece, 64, 0, False)
+            token[0], pos[0] = one, at
+            if decode(context, batch) != 0:
+                raise SystemExit("llama_decode failed")
+            one = sample(sampler, context, 0)
+        return int(one)
 
     def steps(self, chosen: list[int]) -> int:
         api, context, vocab, sampler, piece = self.api, self.context, self.vocab, self.sampler, self.piece

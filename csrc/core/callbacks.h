@@ -55,8 +55,10 @@ class callback_slot {
         return other;
     }
 
+    bool is_set() const { return is_set_.load(std::memory_order_relaxed); }
+
     user_callback<Function> get() const {
-        if (!is_set_.load(std::memory_order_relaxed)) return {};
+        if (!is_set()) return {};
         const std::lock_guard<std::mutex> lock(callbacks_mutex);
         return now_;
     }

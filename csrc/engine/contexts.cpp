@@ -50,11 +50,15 @@ bool must_stop_here(abort_slot &slot) {
     return must_stop();
 }
 
+bool user_aborts(const abort_slot &slot) {
+    const auto user = slot.get();
+    return user.function && user.function(user.data);
+}
+
 // Asked before each node of a graph.
 bool abort_hook(void *data) {
     auto &slot = *static_cast<abort_slot *>(data);
-    const auto user = slot.get();
-    if ((user.function && user.function(user.data)) || slot.now == computation::CANCELLED) return true;
+    if ((slot.is_set() && user_aborts(slot)) || slot.now == computation::CANCELLED) return true;
     const bool looks = calls_that_failed.load(std::memory_order_relaxed) || !slot.unlooked || !--slot.unlooked;
     return looks && must_stop_here(slot);
 }
