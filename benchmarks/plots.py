@@ -77,7 +77,7 @@ def draw_token_loop(axes: Any, results: Results) -> None:
     axes.set_yticks([row + 0.42 - height / 2 for row in range(len(real))], names)
     axes.invert_yaxis()
     axes.set_title("generated tokens a second", fontsize=10)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper right")
 
 
 def draw_sequences(axes: Any, results: Results) -> None:
