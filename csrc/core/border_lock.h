@@ -11,6 +11,10 @@
 
 namespace llamacffi {
 
+// Whoever holds the lock does not take it once more: CPython would let it go first, as for any other lock that a thread
+// waits for, and what was found under it would be found no more.
+enum class locking { TAKES, HAS };
+
 #ifdef Py_GIL_DISABLED
 
 inline PyObject *border;  // the object whose lock it is
@@ -23,7 +27,9 @@ inline bool make_border_lock() {
 // Holds the lock of an object.
 class object_lock {
   public:
-    explicit object_lock(PyObject *object) : object_(object) { enter(); }
+    explicit object_lock(PyObject *object, locking how = locking::TAKES) : object_(object) {
+        if (how == locking::TAKES) enter();
+    }
     object_lock(const object_lock &) = delete;
     object_lock &operator=(const object_lock &) = delete;
 
@@ -45,11 +51,11 @@ class object_lock {
   private:
     PyObject *object_;
     PyCriticalSection section_;
-    bool held_;
+    bool held_ = false;
 };
 
 struct border_lock : object_lock {
-    border_lock() : object_lock(border) {}
+    explicit border_lock(locking how = locking::TAKES) : object_lock(border, how) {}
 };
 
 #else
@@ -64,7 +70,7 @@ struct object_lock {
 };
 
 struct border_lock : object_lock {
-    border_lock() : object_lock(nullptr) {}
+    explicit border_lock(locking = locking::TAKES) : object_lock(nullptr) {}
 };
 
 #endif

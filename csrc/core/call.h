@@ -61,7 +61,7 @@ struct call_extras {
 struct call {
     const function_row &function;
     PyObject *const *arguments;
-    uint64_t generation;  // of the table of handles, when the call began
+    uint64_t generation = 0;  // of the table of handles, when the call began
     call *previous = nullptr;
     PyThreadState *thread_state = nullptr;  // set while the GIL is released
     PyObject *pending = nullptr;            // the exception of a callback, raised when the call ends
@@ -82,8 +82,8 @@ struct call {
     const void *memory[max_parameters];     // the buffers among the arguments
     size_t sizes[max_parameters];           // bytes behind each pointer argument, as far as known
 
-    call(const function_row &function_, PyObject *const *arguments_, uint64_t generation_ = 0)
-        : function(function_), arguments(arguments_), generation(generation_) {}
+    call(const function_row &function_, PyObject *const *arguments_, locking how = locking::TAKES)
+        : function(function_), arguments(arguments_), lock(how) {}
     call(const call &) = delete;
     call &operator=(const call &) = delete;
 

@@ -42,7 +42,8 @@ template <unsigned Function, wrapper Wrapped>
     // What cffi's wrapper takes: nothing, the only argument, or where they are.
     PyObject *given =
         function.count == 1 ? *arguments : reinterpret_cast<PyObject *>(const_cast<PyObject **>(arguments));
-    call c(function, arguments, handles.generation);
+    call c(function, arguments);
+    c.generation = handles.generation;  // after the record has taken the lock
     PyObject *result = Wrapped(reinterpret_cast<PyObject *>(&c), given);
     if constexpr (keeps_arguments(function)) {
         if constexpr (makes_owner(function)) {

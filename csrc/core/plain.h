@@ -113,7 +113,7 @@ inline bool holds_plainly(const Taken &taken, PyObject *const *arguments, std::i
                           std::integer_sequence<unsigned, Row...>) {
     constexpr const function_row &function = function_rows[Function];
     if constexpr (function.n_formulas != 0 || function.where_plain != nullptr) {
-        call c(function, arguments);
+        call c(function, arguments, locking::HAS);
         (note_plain(c, At, std::get<At>(taken).value), ...);
         if (function.where_plain && !function.where_plain(c).value()) return false;
         return (formula_holds<function_rows[Function].first_formula + Row>(c) && ...);
