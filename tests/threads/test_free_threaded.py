@@ -169,11 +169,16 @@ def test_one_of_many_threads_that_free_an_object_does(kind: str, model: Any) -> 
     return ended[None], ended[LlamaValueError]
 
 
-USES: dict[str, Callable[[Any], object]] = {
-    "asking": llama.llama_n_ctx,
-    "decoding": decode,
-    "looking into it": lambda ctx: llama.llama_memory_seq_pos_max(llama.llama_get_memory(ctx), 0),
-    "setting a callback": lambda ctx: abort_with(ctx, lambda data: False),
+def text_of_a_token(model: Any) -> object:
+    return llama.llama_vocab_get_text(llama.llama_model_get_vocab(model), 5)
+
+
+USES: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "asking": ("context", llama.llama_n_ctx),
+    "decoding": ("context", decode),
+    "looking into it": ("context", lambda ctx: llama.llama_memory_seq_pos_max(llama.llama_get_memory(ctx), 0)),
+    "reading a text": ("model", text_of_a_token),
+    "setting a callback": ("context", lambda ctx: abort_with(ctx, lambda data: False)),
 }
 
 
@@ -182,10 +187,13 @@ USES: dict[str, Callable[[Any], object]] = {
 def test_who_uses_what_another_thread_frees_is_refused_afterwards(use: str, model: Any) -> object:
     """Until then it works, or one of the two is told that the other is inside."""
 
-    def go_on(act: Callable[[Any], object], ctx: Any) -> object:
+    kind, act = USES[use]
+    make, free = FREED[kind]
+
+    def go_on(act: Callable[[Any], object], one: Any) -> object:
         while True:
             try:
-                if act(ctx) is None and act is llama.llama_free:
+                if act(one) is None and act is free:
                     return None
             except LlamaError as error:
                 if "in use" not in str(error):
@@ -193,8 +201,8 @@ def test_who_uses_what_another_thread_frees_is_refused_afterwards(use: str, mode
 
     ended: list[object] = []
     for _ in range(ROUNDS):
-        ctx = context_of(model)
-        ended += at_once(*(lambda act=act, ctx=ctx: go_on(act, ctx) for act in (USES[use], llama.llama_free)))
+        made = make(model)
+        ended += at_once(*(lambda act=act, made=made: go_on(act, made) for act in (act, free)))
     return kinds(ended)
 
 

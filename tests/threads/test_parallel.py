@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 import llamacffi
-from llamacffi import ffi
+from llamacffi import LlamaValueError, ffi
 from llamacffi import llama_cpp as llama
 from support.objects import (
     TOKENS,
@@ -231,6 +231,27 @@ def test_the_arrays_of_a_batch_are_put_in_and_taken_out_before_it_is_freed(tiny:
 def test_a_batch_keeps_the_tokens_that_it_points_to() -> None:
     batches = [llama.llama_batch_get_one(ints(*range(count)), count) for count in range(1, 20)]
     assert [batch.token[batch.n_tokens - 1] for batch in batches] == list(range(19))
+
+
+def test_arrays_of_more_types_than_are_remembered_keep_their_room() -> None:
+    """Each length is a type of its own, which all threads put in the places of others."""
+    for count in range(1, 200):
+        tokens = ints(*range(count))
+        assert llama.llama_batch_get_one(tokens, count).token[count - 1] == count - 1
+        with pytest.raises(LlamaValueError, match="tokens"):
+            llama.llama_batch_get_one(tokens, count + 1)
+
+
+def test_a_pointer_of_a_type_that_soon_ends_is_taken(vocab: Any) -> None:
+    """The last type that was good for a parameter is remembered, until that of another thread takes its place."""
+    text = bytearray(64)
+    for _ in range(50):
+        pointer = type("own_pointer", (ctypes._Pointer,), {"_type_": ctypes.c_int32})
+        tokens = pointer(ctypes.c_int32(TOKENS[-1]))
+        length = llama.llama_detokenize(vocab, tokens, 1, text, 64, False, False)
+        whole = bytes(text[:length])
+        assert llama.llama_token_to_piece(vocab, TOKENS[-1], text, 64, 0, False) == length
+        assert whole == bytes(text[:length]) != b""
 
 
 def test_params_keep_the_arrays_that_they_point_to(tiny_path: Path) -> None:
