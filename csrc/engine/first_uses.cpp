@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 #include <thread>
 
 namespace llamacffi {
@@ -15,7 +14,7 @@ namespace {
 // Who makes something may have to log for that, into Python, whose lock a thread that forks holds.
 constexpr int most_looks = 1000;  // with a millisecond between them
 
-std::mutex gate;  // whoever begins goes through it
+std::atomic_flag gate = ATOMIC_FLAG_INIT;  // whoever begins goes through it
 std::atomic<int> makers{0};
 thread_local int depth = 0;        // of what this thread makes: one may need another
 thread_local bool closed = false;  // the gate, by this thread
@@ -23,17 +22,19 @@ thread_local bool closed = false;  // the gate, by this thread
 // Not for ever: who waits here may hold what the other one waits for next.
 bool close_gate() {
     for (int i = 0; i < most_looks; ++i) {
-        if (gate.try_lock()) return true;
+        if (!gate.test_and_set(std::memory_order_acquire)) return true;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     return false;
 }
 
+void open_gate() { gate.clear(std::memory_order_release); }
+
 void begin() {
     if (depth++) return;
     const bool locked = close_gate();
     ++makers;
-    if (locked) gate.unlock();
+    if (locked) open_gate();
 }
 
 void end() {
@@ -52,7 +53,7 @@ void lock_first_uses() {
 
 void unlock_first_uses() {
     --depth;
-    if (closed) gate.unlock();
+    if (closed) open_gate();
 }
 
 void forget_makers() { makers = own(); }
