@@ -7,12 +7,11 @@ llamacffi and through the peer. What needs no loop is the same call in both.
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks.workers import ROOT, Worker, context_of, import_api, open_model, serve, take_turns, task_of
+from benchmarks.workers import ROOT, Worker, be_worker, context_of, import_api, open_model, serve, take_turns
 
 GROUP = "data paths"
 OURS, ARRAYS, PEER = "llamacffi", "llamacffi.arrays", "llama-cpp-python"
@@ -184,13 +183,8 @@ def measure(options: Any, results: Any) -> None:
     task = {"model": options.models[False], "threads": options.threads}
     workers = {who: Worker("data_paths", {**task, "arrays": False}, python) for who, python in options.engines.items()}
     workers[ARRAYS] = Worker("data_paths", {**task, "arrays": True})
-    for who, rounds in take_turns(workers, options.rounds(2)).items():
-        for what in rounds[0]:
-            results.add(GROUP, what, who, [one[what] for one in rounds])
+    results.add_rounds(GROUP, take_turns(workers, options.rounds(2)))
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    work(asked)
+    be_worker(work)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from typing import Any
 
-from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+from benchmarks.workers import Worker, be_worker, context_of, import_api, open_model, serve, take_turns
 
 GROUP = "engines"
 PROMPT, GENERATED = 128, 16
@@ -49,13 +48,8 @@ def measure(options: Any, results: Any) -> None:
     found = levels()
     env = [{"LLAMACFFI_CPU": level} if len(found) > 1 else {} for level in found]
     workers = {level: Worker("engines", task, **one) for level, one in zip(found, env, strict=True)}
-    for level, rounds in take_turns(workers, options.rounds(5)).items():
-        for what in rounds[0]:
-            results.add(GROUP, what, level, [one[what] for one in rounds])
+    results.add_rounds(GROUP, take_turns(workers, options.rounds(5)))
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    work(asked)
+    be_worker(work)

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.workers import Worker, serve, take_turns, task_of
+from benchmarks.workers import Worker, be_worker, serve, take_turns
 
 GROUP = "high level"
 OURS, PEER = "llamacffi", "llama-cpp-python"
@@ -90,7 +90,4 @@ def measure(options: Any, results: Any) -> None:
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    work(asked)
+    be_worker(work)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+from benchmarks.workers import Worker, be_worker, context_of, import_api, open_model, serve, take_turns
 
 GROUP = "memory"
 
@@ -46,7 +45,4 @@ def measure(options: Any, results: Any) -> None:
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    work(asked)
+    be_worker(work)

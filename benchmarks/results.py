@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,12 @@ class Results:
 
     def add(self, group: str, what: str, who: str, values: Iterable[float], unit: str = SECOND) -> None:
         self.lines[group, what, who] = Measured(group, what, who, tuple(values), unit)
+
+    def add_rounds(self, group: str, found: Mapping[str, list[dict[str, float]]]) -> None:
+        """Add what workers answered, each round a dict of seconds by what was done."""
+        for who, rounds in found.items():
+            for what in rounds[0]:
+                self.add(group, what, who, [one[what] for one in rounds])
 
     def of(self, group: str) -> list[Measured]:
         return [line for line in self.lines.values() if line.group == group]

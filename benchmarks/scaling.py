@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 import time
 from typing import Any
 
 from benchmarks.memory import resident
-from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+from benchmarks.workers import Worker, be_worker, context_of, import_api, open_model, serve, take_turns
 
 GROUP = "scaling"
 OURS = "llamacffi"
@@ -153,7 +152,4 @@ def sequences(count: int) -> str:
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    TASKS[asked["name"]](asked)
+    be_worker(lambda task: TASKS[task["name"]](task))

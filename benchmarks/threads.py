@@ -1,6 +1,6 @@
 """Measure what a user's machine does to the speed: default parameters, more threads than cores, and company.
 
-    python benchmarks/threads.py --peer PYTHON [--check]
+    python -m benchmarks.threads --peer PYTHON [--check]
 
 PYTHON is an interpreter that has the pinned llama-cpp-python (`README.md` here says how to make one), which waits with
 OpenMP. Every figure comes from processes of their own; the engines take turns in rounds, so that what else
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import shlex
 import statistics
@@ -26,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.workers import ROOT, import_api
 
 OURS, PEER, C = "llamacffi", "peer", "C program"
 PROMPT = 512  # tokens of a prompt
@@ -92,16 +91,6 @@ def work(task: Task, model: str, seconds: float) -> None:
     api.llama_model_free(loaded)
 
 
-def import_api() -> Any:
-    """Import the engine that this interpreter has, and keep its log off the screen."""
-    here = importlib.util.find_spec("llamacffi") is not None
-    api: Any = importlib.import_module("llamacffi.llama_cpp" if here else "llama_cpp.llama_cpp")
-    api.quiet = api.llama_log_callback(lambda *_: None)  # the peer does not keep it alive
-    api.llama_log_set(api.quiet, None)
-    api.llama_backend_init()
-    return api
-
-
 def context_of(api: Any, model: Any, task: Task) -> Any:
     params = api.llama_context_default_params()
     if task.threads:
@@ -157,7 +146,7 @@ class Process:
     """One process that is ready to work."""
 
     def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.line() != "ready":
             raise SystemExit(f"{shlex.join(command)} did not say that it is ready")
 
@@ -199,7 +188,15 @@ def measure_row(row: Row, command: list[str]) -> dict[str, float]:
 
 
 def command_of(python: str, row: Row, models: dict[bool, str], seconds: float) -> list[str]:
-    return [python, __file__, "--work", json.dumps(asdict(row.task)), models[row.task.tiny], str(seconds)]
+    return [
+        python,
+        "-m",
+        "benchmarks.threads",
+        "--work",
+        json.dumps(asdict(row.task)),
+        models[row.task.tiny],
+        str(seconds),
+    ]
 
 
 GROUP = "threads"

@@ -8,13 +8,12 @@ loop takes beyond C's, both in one process and by turns, on a model of two layer
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.workers import Worker, context_of, import_api, open_model, serve, take_turns, task_of
+from benchmarks.workers import Worker, be_worker, context_of, import_api, open_model, serve, take_turns
 
 GROUP = "token loop"
 C, OURS, PEER = "C", "llamacffi", "llama-cpp-python"
@@ -93,12 +92,15 @@ class Loop:
         if self.api.llama_decode(self.context, batch) != 0:
             raise SystemExit("llama_decode failed")
 
+    def of_a_step(self) -> tuple[Any, ...]:
+        """The functions of a step and the arrays that it fills, for local variables."""
+        api = self.api
+        functions = api.llama_vocab_is_eog, api.llama_token_to_piece, api.llama_decode, api.llama_sampler_sample
+        return *functions, self.batch.token, self.batch.pos
+
     def steps_of_one(self, one: int) -> int:
-        api, context, vocab, sampler, piece = self.api, self.context, self.vocab, self.sampler, self.piece
-        is_end, to_piece = api.llama_vocab_is_eog, api.llama_token_to_piece
-        decode, sample = api.llama_decode, api.llama_sampler_sample
-        batch = self.batch
-        token, pos = batch.token, batch.pos
+        context, vocab, sampler, piece, batch = self.context, self.vocab, self.sampler, self.piece, self.batch
+        is_end, to_piece, decode, sample, token, pos = self.of_a_step()
         for at in range(self.case.prompt, self.case.prompt + self.case.steps):
             is_end(vocab, one)
             to_piece(vocab, one, piece, 64, 0, False)
@@ -109,11 +111,8 @@ class Loop:
         return int(one)
 
     def steps(self, chosen: list[int]) -> int:
-        api, context, vocab, sampler, piece = self.api, self.context, self.vocab, self.sampler, self.piece
-        is_end, to_piece = api.llama_vocab_is_eog, api.llama_token_to_piece
-        decode, sample = api.llama_decode, api.llama_sampler_sample
-        batch = self.batch
-        token, pos = batch.token, batch.pos
+        context, vocab, sampler, piece, batch = self.context, self.vocab, self.sampler, self.piece, self.batch
+        is_end, to_piece, decode, sample, token, pos = self.of_a_step()
         for at in range(self.case.prompt, self.case.prompt + self.case.steps):
             for sequence, one in enumerate(chosen):
                 is_end(vocab, one)
@@ -196,7 +195,4 @@ def python_share(results: Any) -> float:
 
 
 if __name__ == "__main__":
-    asked = task_of(sys.argv[1:])
-    if asked is None:
-        sys.exit("this is a part of python -m benchmarks")
-    work(asked)
+    be_worker(work)

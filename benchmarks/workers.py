@@ -68,9 +68,11 @@ def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Any
     return found
 
 
-def task_of(arguments: list[str]) -> dict[str, Any] | None:
-    """Return what a worker is to do, or None where this process is none."""
-    return json.loads(arguments[1]) if arguments[:1] == ["--work"] else None
+def be_worker(work: Callable[[dict[str, Any]], None]) -> None:
+    """Do what the command line says; a module of a group is started for nothing else."""
+    if sys.argv[1:2] != ["--work"]:
+        sys.exit("this is a part of python -m benchmarks")
+    work(json.loads(sys.argv[2]))
 
 
 def import_api() -> Any:

@@ -34,6 +34,13 @@ struct abort_slot : callback_slot<ggml_abort_callback> {
     // Of the thread that computes: how many nodes more it goes without looking, and when it looked.
     unsigned unlooked = 0, stride = 1;
     std::chrono::nanoseconds looked{};
+
+    // A batch may be a thousand times as long as the one before, and so its nodes.
+    void begin() {
+        unlooked = 0;
+        stride = 1;
+        now = computation::RUNS;
+    }
 };
 
 std::unordered_map<const llama_context *, std::unique_ptr<abort_slot>> abort_slots;
@@ -110,7 +117,7 @@ uint64_t last_computation(const llama_context *ctx) {
 computing::computing(llama_context *ctx) : ctx_(ctx) {
     prepare_threads(ctx);
     note_computation(ctx);
-    if (abort_slot *slot = slot_of(ctx)) slot->now = computation::RUNS;
+    if (abort_slot *slot = slot_of(ctx)) slot->begin();
 }
 
 computing::~computing() {
