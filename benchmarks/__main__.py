@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import platform
+import statistics
 import sys
 import tempfile
 import time
@@ -124,10 +125,23 @@ def group_table(found: results.Results, name: str) -> str:
     return results.table(found, name.replace("-", " "), GROUPS[name].compared)
 
 
+def tell_changes(found: results.Results, before: results.Results) -> Iterator[str]:
+    """Say of each group how far its ratios are from those of another run."""
+    yield "how far each ratio is from that of the other run: the median of a group, and the most"
+    for name, group in GROUPS.items():
+        if changes := results.changes(found, before, name.replace("-", " "), group.compared):
+            apart = {what: max(change, 1 / change) - 1 for what, change in changes.items()}
+            most = max(apart, key=apart.__getitem__)
+            yield f"    {name}: {statistics.median(apart.values()):.1%} of {len(apart)}; {apart[most]:.1%} ({most})"
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(GROUPS)} (default: all)")
     parser.add_argument("--check", action="store_true", help="end with 1 where a target is missed")
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="another run's results.json, to compare ratios with"
+    )
     parser.add_argument("--without-peers", action="store_true", help="measure no other package")
     parser.add_argument("--peer", type=Path, metavar="PYTHON", help="an interpreter that has llama-cpp-python")
     parser.add_argument("--model", type=Path, help="a GGUF file (default: the demo's)")
@@ -150,6 +164,7 @@ def wanted(given: argparse.Namespace) -> list[str]:
 def main() -> int:
     """Measure, print, write and judge."""
     given = parse()
+    before = results.load(given.against) if given.against else None  # before it is written over
     with tempfile.TemporaryDirectory() as name:
         options = options_of(given, Path(name))
         found, said = measure_all(wanted(given), options)
@@ -157,6 +172,8 @@ def main() -> int:
     verdicts = list(targets.judge(found))
     said += ["", "## targets", "", *(f"    {text}" for _, text in verdicts)]
     print("\n" + "\n".join(text for _, text in verdicts))
+    if before:
+        print("\n" + "\n".join(tell_changes(found, before)))
     write(given, found, said, ends)
     return 1 if given.check and not all(met for met, _ in verdicts) else 0
 

@@ -41,26 +41,32 @@ Times = dict[str, float]
 
 def build_unchecked(folder: Path) -> Path:
     """Compile and link as Ninja does, with the checks left out; return the folder to be found first by Python."""
-    package = folder / "llamacffi"
-    shutil.copytree(ROOT / "src" / "llamacffi", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    compiling, linking = ninja_commands()
-    run_in_build([*without_dependencies(redirected(compiling, "-o", folder / "module.o")), "-DLLAMACFFI_UNCHECKED"])
-    module = next(part for part in linking if part.endswith("module.cpp.o"))
-    linking = [str(folder / "module.o") if part == module else part for part in linking]
+    package = copy_of_package(folder)
+    *compiling, linking = ninja_commands()
+    module = next(command for command in compiling if command[-1].endswith("module.cpp"))
+    run_in_build([*without_dependencies(redirected(module, "-o", folder / "module.o")), "-DLLAMACFFI_UNCHECKED"])
+    linking = [str(folder / "module.o") if part.endswith("module.cpp.o") else part for part in linking]
     run_in_build(redirected(linking, "-o", package / "_llama.abi3.so"))
     return folder
 
 
-def ninja_commands() -> tuple[list[str], list[str]]:
-    """Return how module.cpp is compiled and how the extension is linked."""
+def copy_of_package(folder: Path) -> Path:
+    """Put the package there, without an extension."""
+    package = folder / "llamacffi"
+    shutil.copytree(ROOT / "src" / "llamacffi", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    return package
+
+
+def ninja_commands() -> list[list[str]]:
+    """Return how each file of the extension's own is compiled and, last, how the extension is linked."""
     if not (BUILD / "build.ninja").exists():
         raise SystemExit(f"{BUILD} is not built: run `pip install -e . --no-build-isolation` first")
     listed = subprocess.run(
         ["ninja", "-t", "commands", "_llama"], cwd=BUILD, capture_output=True, text=True, check=True
     )
     lines = listed.stdout.splitlines()
-    compiling = next(line for line in lines if line.endswith("module.cpp"))
-    return shlex.split(compiling), shlex.split(re.sub(r"^: && | && :$", "", lines[-1]))
+    own = [shlex.split(line) for line in lines if " -o CMakeFiles/_llama.dir/" in line]
+    return [*own, shlex.split(re.sub(r"^: && | && :$", "", lines[-1]))]
 
 
 def redirected(command: list[str], option: str, target: Path) -> list[str]:

@@ -122,9 +122,29 @@ def save(results: Results, path: Path) -> None:
 
 
 def _benchmark(line: Measured) -> pyperf.Benchmark:
-    metadata = {"name": f"{line.group}: {line.what} ({line.who})", "unit": line.unit}
+    place = {"group": line.group, "what": line.what, "who": line.who}
+    metadata = {"name": f"{line.group}: {line.what} ({line.who})", "unit": line.unit, **place}
     values = [round(value) if line.unit == INTEGER else max(value, 1e-12) for value in line.values]  # and nothing of 0
     return pyperf.Benchmark([pyperf.Run(values, metadata=metadata, collect_metadata=True)])
+
+
+def load(path: Path) -> Results:
+    """Read what `save` wrote."""
+    found = Results()
+    for benchmark in pyperf.BenchmarkSuite.load(str(path)).get_benchmarks():
+        told = benchmark.get_metadata()
+        found.add(told["group"], told["what"], told["who"], benchmark.get_values(), told["unit"])
+    return found
+
+
+def changes(now: Results, before: Results, group: str, compared: Iterable[tuple[str, str]]) -> dict[str, float]:
+    """Return how many times its value before each ratio of a group is, of those that both runs have."""
+    found: dict[str, float] = {}
+    for who, other in compared:
+        old = before.ratios(group, who, other)
+        new = now.ratios(group, who, other)
+        found |= {f"{what}, {who} / {other}": new[what] / old[what] for what in new.keys() & old.keys()}
+    return found
 
 
 def load_of_machine() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import statistics
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -50,14 +51,18 @@ def of_llama(model: str) -> Callable[[Any], float]:
 
 
 def beside_handles(results: Any) -> float:
-    """How many times as long a call takes beside the most handles as beside one, both in the same round."""
-    first, last = (results.lines[scaling.GROUP, scaling.handles(count), scaling.OURS] for count in (1, 100_000))
-    return float(sorted(b / a for a, b in zip(first.values, last.values, strict=True))[len(first.values) // 2])
+    """How many times as long a call takes beside the most handles as beside one."""
+    return in_rounds(results, scaling.handles(100_000), scaling.handles(1))
 
 
 def two_threads(results: Any) -> float:
-    one, two = (results.lines[scaling.GROUP, scaling.python_threads(count), scaling.OURS] for count in (1, 2))
-    return float(max(a / b for a, b in zip(one.values, two.values, strict=True)))
+    return in_rounds(results, scaling.python_threads(1), scaling.python_threads(2))
+
+
+def in_rounds(results: Any, what: str, other: str) -> float:
+    """Return the median of the rounds' ratios of two of our lines, so that both sides are of the same moment."""
+    lines = (results.lines[scaling.GROUP, name, scaling.OURS].values for name in (what, other))
+    return float(statistics.median(a / b for a, b in zip(*lines, strict=True)))
 
 
 TARGETS = (

@@ -180,7 +180,7 @@ def measure(options: Any, results: Any) -> None:
             results.add(GROUP, f"{case.name}: a token of the prompt", who, [one[0] / prompts for one in rounds])
         if case.two_layers:
             both = {OURS: Worker("token_loop", {**task, "case": case._replace(steps=BRIEF), "by_hand": by_hand})}
-            results.add(GROUP, PYTHON, OURS, [max(one, 0.0) for one in take_turns(both, options.rounds(5))[OURS]])
+            results.add(GROUP, PYTHON, OURS, take_turns(both, options.rounds(5))[OURS])
 
 
 def require_same(last: dict[str, int], case: Case) -> None:

@@ -81,6 +81,14 @@ def test_a_table_has_a_row_a_thing_and_a_column_a_contender() -> None:
     ]
 
 
+def test_how_far_ratios_are_from_those_of_another_run(tmp_path: Path) -> None:
+    results.save(measured(one=[2.0, 2.0], other=[1.0, 1.0]), tmp_path / "results.json")
+    before = results.load(tmp_path / "results.json")
+    now = measured(one=[30.0, 30.0], other=[10.0, 10.0])
+    pairs = [("one", "other"), ("one", "absent")]
+    assert results.changes(now, before, "group", pairs) == {"thing, one / other": 1.5}
+
+
 def test_a_target_that_is_missed_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(one=[3.0])
     least = targets.Target("a figure", "group", ("one",), lambda results: 3.0, at_least=4)
