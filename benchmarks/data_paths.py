@@ -183,7 +183,7 @@ def measure(options: Any, results: Any) -> None:
     task = {"model": options.models[False], "threads": options.threads}
     workers = {who: Worker("data_paths", {**task, "arrays": False}, python) for who, python in options.engines.items()}
     workers[ARRAYS] = Worker("data_paths", {**task, "arrays": True})
-    results.add_rounds(GROUP, take_turns(workers, options.rounds(2)))
+    results.add_rounds(GROUP, take_turns(workers, options.rounds(4)))
 
 
 if __name__ == "__main__":

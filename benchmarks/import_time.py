@@ -6,10 +6,12 @@ compiled by the first turn, which is not counted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 GROUP = "import"
@@ -24,6 +26,17 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
+@contextlib.contextmanager
+def one_cpu() -> Iterator[None]:
+    """Start all processes on the same CPU."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(usable)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def measure(options: Any, results: Any) -> None:
     commands = {
         NOTHING: [sys.executable, "-c", "pass"],
@@ -32,11 +45,12 @@ def measure(options: Any, results: Any) -> None:
     if options.peer:
         commands[PEER] = [str(options.peer), "-c", "import llama_cpp.llama_cpp"]
     found: dict[str, list[float]] = {who: [] for who in commands}
-    for turn in range(options.rounds(20) + 1):
-        for who, command in commands.items():
-            taken = seconds(command)
-            if turn:
-                found[who].append(taken)
+    with one_cpu():
+        for turn in range(options.rounds(30) + 1):
+            for who, command in commands.items():
+                taken = seconds(command)
+                if turn:
+                    found[who].append(taken)
     for who, values in found.items():
         if who != NOTHING:
             beyond = (value - nothing for value, nothing in zip(values, found[NOTHING], strict=True))

@@ -37,7 +37,7 @@ def work(task: dict[str, Any]) -> None:
 
 
 def measure(options: Any, results: Any) -> None:
-    task = {"model": options.models[False]}
+    task = {"model": options.models[False], "threads": options.threads}
     workers = {who: Worker("memory", task, python) for who, python in options.engines.items()}
     for who, (found,) in take_turns(workers, 1).items():
         for what, size in found.items():

@@ -67,7 +67,7 @@ def train(folder: Path, model: Path) -> None:
 
 def worker_with(folder: Path | None, model: Path) -> Worker:
     environment = {"PYTHONPATH": str(folder)} if folder else {}
-    worker = Worker("optimizations", {"model": str(model)}, **environment)
+    worker = Worker("optimizations", {"model": str(model), "threads": 1}, **environment)
     if folder and not Path(worker.first).is_relative_to(folder):
         raise SystemExit(f"{worker.first} was loaded, and not the build in {folder}")
     return worker

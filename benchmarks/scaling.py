@@ -71,6 +71,13 @@ def measure_threads(task: dict[str, Any]) -> None:
     serve("ready", lambda: {count: together(api, contexts[:count], task["steps"]) for count in THREADS})
 
 
+def measure_alone(task: dict[str, Any]) -> None:
+    """Seconds a token of one context of one thread."""
+    api = import_api()
+    context = context_of(api, open_model(api, task["model"]), n_ctx=128, n_threads=1, n_threads_batch=1)
+    serve("ready", lambda: together(api, [context], task["steps"]))
+
+
 def together(api: Any, contexts: list[Any], steps: int) -> float:
     threads = [threading.Thread(target=generate, args=(api, context, steps)) for context in contexts]
     started = time.perf_counter()
@@ -118,6 +125,7 @@ TASKS = {
     "handles": measure_handles,
     "growth": measure_growth,
     "threads": measure_threads,
+    "alone": measure_alone,
     "sequences": measure_sequences,
 }
 
@@ -135,16 +143,42 @@ def python_threads(count: int) -> str:
 GROWTH = f"memory of {MADE_AGAIN} handles, one after the other"
 
 
-def measure(options: Any, results: Any) -> None:
-    def rounds_of(name: str, count: int, **task: Any) -> list[Any]:
-        given = {"name": name, "model": options.models[name == "handles"], **task}
-        return take_turns({name: Worker("scaling", given)}, options.rounds(count))[name]
+class Both:
+    """Two processes that do the same at the same time: what the machine gives to two threads at best."""
 
-    for name, count, spelled in (("handles", 10, handles), ("threads", 3, python_threads), ("sequences", 3, sequences)):
-        rounds = rounds_of(name, count, steps=40, threads=options.threads)
-        for number in rounds[0]:
-            results.add(GROUP, spelled(int(number)), OURS, [one[number] for one in rounds])
-    results.add(GROUP, GROWTH, OURS, [max(one, 1) for one in rounds_of("growth", 1)], "byte")
+    def __init__(self, *workers: Worker) -> None:
+        self.workers = workers
+
+    def round(self) -> float:
+        for worker in self.workers:
+            worker.tell()
+        return max(float(worker.answer()) for worker in self.workers) / len(self.workers)
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.end()
+
+
+def measure(options: Any, results: Any) -> None:
+    def worker(name: str, threads: int) -> Worker:
+        task = {"name": name, "model": options.models[name == "handles"], "steps": 40, "threads": threads}
+        return Worker("scaling", task)
+
+    def rounds_of(name: str, count: int, threads: int = options.threads) -> list[Any]:
+        return take_turns({name: worker(name, threads)}, options.rounds(count))[name]
+
+    workers = {"threads": worker("threads", 2), "alone": Both(worker("alone", 2), worker("alone", 2))}
+    found = take_turns(workers, options.rounds(4))
+    for number in found["threads"][0]:
+        results.add(GROUP, python_threads(int(number)), OURS, [one[number] for one in found["threads"]])
+    results.add(GROUP, "a token, 2 processes", OURS, found["alone"])
+    rounds = rounds_of("sequences", 3)
+    for number in rounds[0]:
+        results.add(GROUP, sequences(int(number)), OURS, [one[number] for one in rounds])
+    rounds = rounds_of("handles", 10, threads=1)
+    for number in rounds[0]:
+        results.add(GROUP, handles(int(number)), OURS, [one[number] for one in rounds])
+    results.add(GROUP, GROWTH, OURS, [max(one, 1) for one in rounds_of("growth", 1, threads=1)], "byte")
 
 
 def sequences(count: int) -> str:

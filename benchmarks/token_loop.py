@@ -172,7 +172,7 @@ def measure(options: Any, results: Any) -> None:
         task = {"case": case, "model": model, "threads": threads, "by_hand": "", "python": True}
         workers = {who: Worker("token_loop", task, python) for who, python in options.engines.items()}
         workers[C] = Worker("token_loop", {**task, "by_hand": by_hand, "python": False})
-        found = take_turns(workers, options.rounds(30 if case.two_layers else 2))
+        found = take_turns(workers, options.rounds(30 if case.two_layers else 4))
         require_same({who: rounds[0][2] for who, rounds in found.items()}, case)
         for who, rounds in found.items():
             steps, prompts = case.sequences * case.steps, case.sequences * case.prompt

@@ -55,7 +55,7 @@ def serve(first: Any, measure: Callable[[], Any]) -> None:
         print(json.dumps(measure()), flush=True)
 
 
-def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Any]]:
+def take_turns(workers: Mapping[str, Any], rounds: int) -> dict[str, list[Any]]:
     """Let each measure in each round, after one that warms up and is not counted; end them."""
     found: dict[str, list[Any]] = {who: [] for who in workers}
     for turn in range(rounds + 1):
@@ -69,10 +69,17 @@ def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[Any
 
 
 def be_worker(work: Callable[[dict[str, Any]], None]) -> None:
-    """Do what the command line says; a module of a group is started for nothing else."""
+    """Do what the command line says; a module of a group is started for nothing else.
+
+    Contenders that compute with one thread are all on the same CPU: one core of a virtual machine may be half as fast
+    as another for seconds, while its neighbour is busy.
+    """
     if sys.argv[1:2] != ["--work"]:
         sys.exit("this is a part of python -m benchmarks")
-    work(json.loads(sys.argv[2]))
+    task = json.loads(sys.argv[2])
+    if task["threads"] == 1:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    work(task)
 
 
 def import_api() -> Any:
