@@ -19,6 +19,7 @@ from benchmarks.workers import ROOT, Worker, be_worker, serve, take_turns
 GROUP = "optimizations"
 AS_IT_IS, LTO, PGO = "as it is", "link-time", "profile-guided"
 BUILDS = ROOT / "build" / "benchmarks"
+MODULE = "/module.cpp"  # which has all of a call: the wrappers, the conversions, and cffi's output
 ROUNDS = 40
 
 
@@ -35,25 +36,27 @@ def work(task: dict[str, Any]) -> None:
 
 
 def build_all(model: Path) -> dict[str, Path]:
-    lto = build("lto", ["-flto=auto"])
+    lto = build("lto", ["-flto=auto"], "")
     counts = BUILDS / "profile"
     shutil.rmtree(counts, ignore_errors=True)
     profile = [f"-fprofile-dir={counts}", "-fprofile-update=atomic"]
-    train(build("pgo", ["-fprofile-generate", *profile]), model)
-    return {LTO: lto, PGO: build("pgo", ["-fprofile-use", *profile, "-Wno-missing-profile"])}
+    train(build("pgo", ["-fprofile-generate", *profile], MODULE), model)
+    return {LTO: lto, PGO: build("pgo", ["-fprofile-use", *profile, "-Wno-missing-profile"], MODULE)}
 
 
-def build(name: str, flags: list[str]) -> Path:
-    """Compile and link the extension with flags, and return the folder to be found first by Python."""
+def build(name: str, flags: list[str], files: str) -> Path:
+    """Compile files with flags, link them with the others, and return the folder to be found first by Python."""
     folder = BUILDS / name
     shutil.rmtree(folder / "llamacffi", ignore_errors=True)
     package = checks.copy_of_package(folder)
     *compiling, linking = checks.ninja_commands()
-    for command in compiling:
-        target = folder / command[command.index("-o") + 1]
+    made = {}
+    for command in (command for command in compiling if command[-1].endswith(files)):
+        here = command[command.index("-o") + 1]
+        made[here] = target = folder / here
         target.parent.mkdir(parents=True, exist_ok=True)
         checks.run_in_build([*checks.without_dependencies(checks.redirected(command, "-o", target)), *flags])
-    linking = [str(folder / part) if part.startswith("CMakeFiles/_llama.dir/") else part for part in linking]
+    linking = [str(made.get(part, part)) for part in linking]
     checks.run_in_build([*checks.redirected(linking, "-o", package / "_llama.abi3.so"), *flags])
     return folder
 
