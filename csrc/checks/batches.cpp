@@ -6,6 +6,8 @@
 #include "checks/batches.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -60,34 +62,42 @@ size_t tokens_behind(PyObject *given, const llama_batch &batch) {
     return size;
 }
 
-// What Python knows of a batch. It is asked before anything else, since another thread may free the batch meanwhile.
+// The arrays of a batch, in one order.
+constexpr const char *member_names[] = {"token", "embd", "pos", "n_seq_id", "seq_id", "logits"};
+constexpr size_t n_members = std::size(member_names);
+using members = std::array<const void *, n_members>;
+
+members members_of(const llama_batch &batch) {
+    return {batch.token, batch.embd, batch.pos, batch.n_seq_id, batch.seq_id, batch.logits};
+}
+
+bool is_as_made(const llama_batch &batch, const llama_batch &own) { return members_of(batch) == members_of(own); }
+
+// As `llama_batch_init` made it, or of nothing.
+llama_batch original_of(const llama_batch &batch) {
+    const auto found = find_made(batch);
+    return found == batches.end() ? llama_batch{} : found->second.original;
+}
+
+// What Python knows of a batch. It is asked before anything else: the caller's code, or another thread, may free the
+// batch meanwhile.
 struct given_batch {
+    llama_batch original;  // before Python was asked
     bool is_struct;
-    PyObject *objects;  // what the caller has put into the struct, or nullptr
-    size_t tokens;      // behind one of llama_batch_get_one
+    PyObject *objects;                     // what the caller has put into the struct, or nullptr
+    size_t tokens = SIZE_MAX;              // behind one of llama_batch_get_one
+    std::array<size_t, n_members> behind;  // how many items each array has that is the caller's
 
     given_batch(const call &c, unsigned position, const llama_batch &batch)
-        : is_struct(metatype(c.arguments[position]) == struct_type), objects(c.held_by(c.parameters()[position])) {
+        : original(original_of(batch)),
+          is_struct(metatype(c.arguments[position]) == struct_type),
+          objects(c.held_by(c.parameters()[position])) {
         if (objects && !PyTuple_Size(objects)) objects = nullptr;
-        tokens = find_made(batch) == batches.end() ? tokens_behind(c.arguments[position], batch) : SIZE_MAX;
+        const members all = members_of(batch);
+        for (size_t i = 0; i < n_members; ++i) behind[i] = objects && all[i] ? items_behind(objects, all[i]) : SIZE_MAX;
+        if (!original.pos) tokens = tokens_behind(c.arguments[position], batch);
     }
 };
-
-// One array of a batch: where it is, where it was when the batch was made, and how many items that has.
-struct member {
-    const char *name;
-    const void *now, *original;
-    size_t made, wanted;
-};
-
-bool check_member(const call &c, const parameter_row &row, PyObject *objects, const member &one) {
-    if (!one.now) return true;
-    const size_t holds = one.now == one.original ? one.made : objects ? items_behind(objects, one.now) : SIZE_MAX;
-    if (one.wanted <= holds) return true;
-    return refuse_value(c, row,
-                        std::string("needs ") + std::to_string(one.wanted) + " items in " + one.name +
-                            " for its n_tokens, but that holds " + std::to_string(holds));
-}
 
 // Behind each array as many items as C reads: in what `llama_batch_init` gave, and in arrays of the caller's.
 bool check_members(const call &c, const parameter_row &row, const given_batch &given, const llama_context *ctx,
@@ -96,16 +106,17 @@ bool check_members(const call &c, const parameter_row &row, const given_batch &g
     const made_batch &own = made ? *made : none;
     const size_t n = static_cast<size_t>(batch.n_tokens), has = static_cast<size_t>(own.n_tokens);
     const size_t width = batch.embd ? static_cast<size_t>(llama_model_n_embd_inp(llama_get_model(ctx))) : 1;
-    const member members[] = {
-        {"token", batch.token, own.original.token, has, n},
-        {"embd", batch.embd, own.original.embd, has * static_cast<size_t>(own.embd), n * width},
-        {"pos", batch.pos, own.original.pos, has, n},
-        {"n_seq_id", batch.n_seq_id, own.original.n_seq_id, has, n},
-        {"seq_id", batch.seq_id, own.original.seq_id, has, n},
-        {"logits", batch.logits, own.original.logits, has, n},
-    };
-    return std::all_of(std::begin(members), std::end(members),
-                       [&](const member &one) { return check_member(c, row, given.objects, one); });
+    const members now = members_of(batch), original = members_of(own.original);
+    const size_t wanted[n_members] = {n, n * width, n, n, n, n};
+    const size_t of_made[n_members] = {has, has * static_cast<size_t>(own.embd), has, has, has, has};
+    for (size_t i = 0; i < n_members; ++i) {
+        const size_t holds = now[i] == original[i] ? of_made[i] : given.behind[i];
+        if (!now[i] || wanted[i] <= holds) continue;
+        return refuse_value(c, row,
+                            std::string("needs ") + std::to_string(wanted[i]) + " items in " + member_names[i] +
+                                " for its n_tokens, but that holds " + std::to_string(holds));
+    }
+    return true;
 }
 
 bool refuse_batch(const call &c, const parameter_row &row, const llama_batch &batch, size_t holds) {
@@ -185,6 +196,7 @@ bool check_batch(call &c, unsigned position) {
     if (!still_alive(c)) return false;
     const auto known = find_made(batch);
     const made_batch *made = known == batches.end() ? nullptr : &known->second;
+    if (!is_as_made(original_of(batch), given.original)) return refuse_value(c, row, "is freed already");
     if (batch.pos && !made && given.is_struct && !given.objects)
         return refuse_value(c, row, "was not made by llama_batch_init(), or is freed already");
     if (made && is_stale(given, batch, made->original))
@@ -221,11 +233,6 @@ void remember_batch(call &c, const void *result) {
 }
 
 namespace {
-
-bool is_as_made(const llama_batch &batch, const llama_batch &own) {
-    return batch.token == own.token && batch.embd == own.embd && batch.pos == own.pos &&
-           batch.n_seq_id == own.n_seq_id && batch.seq_id == own.seq_id && batch.logits == own.logits;
-}
 
 // It is written where the batch was made; what the caller has put into its `seq_id` gives way.
 void fill(const made_batch &made, const batch_items &items) {

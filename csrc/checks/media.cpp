@@ -2,6 +2,7 @@
 #include <string>
 
 #include "checks/handle_table.h"
+#include "checks/places.h"
 #include "checks/reads.h"
 #include "checks/threads.h"
 #include "core/ctypes_objects.h"
@@ -23,9 +24,10 @@ size_t bytes_kept(PyObject *given, const char *text) {
     return has;
 }
 
+// Python is asked, and so the bitmaps again: the caller's code, or another thread, may have freed one.
 bool check_text(const call &c, unsigned position, const char *field, const char *text, size_t length) {
     const size_t has = bytes_kept(c.arguments[position], text);
-    if (length <= has) return true;
+    if (length <= has) return check_places(c);
     return refuse_value(c, c.parameters()[position],
                         std::string("has ") + field + "_len = " + std::to_string(length) + ", but " + field +
                             " holds " + std::to_string(has) + " bytes");

@@ -96,7 +96,8 @@ PyObject *pieces(PyObject *, PyObject *arguments) {
     if (!PyArg_ParseTuple(arguments, "OOOp", &given[0], &type, &given[1], &special)) return nullptr;
     call c(row, given);
     char *memory = nullptr;
-    if (!take_handle(c, 0, type) || !convert_memory(c, c.parameters()[1], nullptr, given[1], &memory)) return nullptr;
+    // The handle last: converting the tokens may run the caller's code, or let another thread go on.
+    if (!convert_memory(c, c.parameters()[1], nullptr, given[1], &memory) || !take_handle(c, 0, type)) return nullptr;
     const auto *tokens = reinterpret_cast<const llama_token *>(memory);
     const size_t count = tokens ? c.sizes[1] / sizeof(llama_token) : 0;
     c.numbers[bound_rows[row.first_bound].length] = static_cast<long long>(count);

@@ -114,13 +114,12 @@ struct call {
         return nullptr;
     }
 
-    // Keep the exception of a callback that C called; the first one wins, the others follow from it.
-    void callback_failed(PyObject *exception) {
-        if (pending) return;
-        Py_INCREF(exception);
-        pending = exception;
-        ++calls_that_failed;
-    }
+    // Keep the exception of a callback that C called; the first one wins, the others follow from it. C may call it on
+    // another thread (engine/deep_stack.h), while this one runs Python's signal handlers.
+    void callback_failed(PyObject *exception);
+
+    // Whether there is one, asked while C runs.
+    bool is_to_stop() const;
 };
 
 // The position of a parameter's row in its function.

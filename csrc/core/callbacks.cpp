@@ -91,10 +91,10 @@ std::shared_ptr<PyObject> held_argument(const call *c, unsigned position) {
 
 bool must_stop() {
     call *const c = current;
-    if (!c || c->pending) return c != nullptr;
+    if (!c || c->is_to_stop()) return c != nullptr;
     if (is_on_deep_stack()) return asked_to_stop();  // the thread that waits for this one has the signals
     if (c->thread_state) check_signals(*c);
-    return c->pending != nullptr;
+    return c->is_to_stop();
 }
 
 }  // namespace llamacffi

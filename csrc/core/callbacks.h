@@ -26,7 +26,7 @@ std::chrono::nanoseconds coarse_time();
 
 // ---------------------------------------------------------------- callbacks that can be replaced at any time
 
-extern std::mutex callbacks_mutex;  // of all slots; nothing is called while it is held
+extern std::mutex callbacks_mutex;  // of all slots, and of what callbacks raised; nothing is called while it is held
 
 // The Python object behind a callback, which lives until the last lets go of it, on whatever thread.
 std::shared_ptr<PyObject> held_argument(const call *c, unsigned position);

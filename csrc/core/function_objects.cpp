@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "core/border_lock.h"
 #include "core/call.h"
 #include "core/ctypes_objects.h"
 #include "core/errors.h"
@@ -44,17 +45,24 @@ PyObject *call_with_tuple(PyObject *self, PyObject *tuple, PyObject *named) {
     return result;
 }
 
-PyObject *get_attribute(PyObject *self, PyObject *name) {
+// What makes an attribute, asked for once, or nullptr with an exception.
+PyObject *attribute_maker() {
     static PyObject *make = nullptr;
-    PyObject *value = PyObject_GenericGetAttr(self, name);
-    if (value || !PyErr_ExceptionMatches(PyExc_AttributeError)) return value;
-    PyErr_Clear();
+    const border_lock lock;
     if (!make) {
         PyObject *module = PyImport_ImportModule("llamacffi.ctypes_types");
         PyObject *found = module ? PyObject_GetAttrString(module, "function_attribute") : nullptr;
         Py_XDECREF(module);
         make = found;
     }
+    return make;
+}
+
+PyObject *get_attribute(PyObject *self, PyObject *name) {
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+    if (value || !PyErr_ExceptionMatches(PyExc_AttributeError)) return value;
+    PyErr_Clear();
+    PyObject *make = attribute_maker();
     return make ? PyObject_CallFunctionObjArgs(make, self, name, nullptr) : nullptr;
 }
 

@@ -260,6 +260,19 @@ def test_an_array_of_the_caller_s_is_long_enough(member: str, ctx: Any) -> None:
     llama.llama_decode(ctx, batch)
 
 
+@refused(LlamaValueError, r"llama_decode\(\): batch .+ is freed already")
+def test_a_batch_is_not_decoded_that_the_length_of_its_array_frees(ctx: Any) -> None:
+    batch = batch_of_one()
+    copy = llama.llama_batch.from_buffer_copy(batch)
+
+    def free(array: object) -> int:
+        llama.llama_batch_free(copy)
+        return 2
+
+    batch.token = type("own_array", (ctypes.c_int32 * 2,), {"__len__": free})(5, 6)
+    llama.llama_decode(ctx, batch)
+
+
 @returns((0, None))
 def test_a_batch_of_cdata_decodes_and_is_freed(ctx: Any) -> object:
     holder = cdata_batch()

@@ -136,6 +136,16 @@ def test_what_is_no_image_s_tokens_is_refused(which: str) -> None:
     mtmd.mtmd_image_tokens_get_n_tokens(TOKENS[which][0])
 
 
+@refused(LlamaValueError, r"mtmd_tokenize\(\): bitmaps .+ must hold at \[0\] a live mtmd_bitmap, not a freed one")
+def test_a_bitmap_is_not_read_that_the_text_s_own_class_frees(model: Any) -> None:
+    media, bitmap, text = media_of(model), picture(), text_of()
+
+    freeing = property(lambda own: mtmd.mtmd_bitmap_free(bitmap))
+    own_text: Any = type("own_text", (mtmd.mtmd_input_text,), {"_objects": freeing})
+    given = byref(own_text.from_buffer(text))
+    mtmd.mtmd_tokenize(media, mtmd.mtmd_input_chunks_init(), given, handles(bitmap), 1)
+
+
 # ---------------------------------------------------------------- videos
 
 

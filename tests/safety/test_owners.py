@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llamacffi import LlamaValueError, ffi, lib
+from llamacffi import LlamaValueError, _native, ffi, lib
 from llamacffi import llama_cpp as llama
 from support.cells import refused, returns
 from support.objects import adapter_of, chain_of, context_of, decode, floats, load, pool_of, use_adapter
@@ -287,6 +287,12 @@ class Index:
 @refused(LlamaValueError, r"llama_get_logits_ith\(\): ctx .+ has freed")
 def test_a_context_that_a_later_argument_frees_is_not_used(ctx: Any) -> None:
     llama.llama_get_logits_ith(ctx, Index(llama.llama_free, ctx))
+
+
+@refused(LlamaValueError, r"pieces\(\): vocab .+ has freed")
+def test_a_vocabulary_that_the_tokens_free_is_not_used(model: Any, vocab: Any) -> None:
+    """`llamacffi.arrays` gives an array; its function takes what C's functions take."""
+    _native.pieces(vocab, ffi.typeof("struct llama_vocab *"), [Index(llama.llama_model_free, model)], False)
 
 
 @refused(LlamaValueError, r"llama_sampler_accept\(\): smpl .+ has freed")
