@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,20 @@ def changes(now: Results, before: Results, group: str, compared: Iterable[tuple[
 
 
 def load_of_machine() -> Iterator[str]:
-    """Say before anything is measured what else is going on, where that is more than half of a CPU's worth."""
-    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    if load > cpus / 2:
-        yield f"This machine is busy (load {load:.1f} on {cpus} CPUs): times are too long, and ratios uncertain."
+    """Say before anything is measured what else is going on, where that is more than a quarter of a CPU."""
+    used, cpus = cpus_in_use(), os.cpu_count()
+    if used > 0.25:
+        yield f"This machine is busy ({used:.1f} of {cpus} CPUs): times are too long, and ratios uncertain."
+
+
+def cpus_in_use() -> float:
+    """Count the CPUs' worth of work that is done while this process sleeps for a second."""
+    before = ticks_of_work()
+    time.sleep(1)
+    return (ticks_of_work() - before) / os.sysconf("SC_CLK_TCK")
+
+
+def ticks_of_work() -> int:
+    """Return what all CPUs have worked since the machine started, and what a hypervisor took from them."""
+    user, nice, system, _idle, _wait, *rest = Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:9]
+    return sum(map(int, (user, nice, system, *rest)))

@@ -89,6 +89,14 @@ def test_how_far_ratios_are_from_those_of_another_run(tmp_path: Path) -> None:
     assert results.changes(now, before, "group", pairs) == {"thing, one / other": 1.5}
 
 
+def test_a_busy_machine_is_said_to_be_one() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        said = list(results.load_of_machine())
+        busy.kill()
+    assert len(said) == 1
+    assert said[0].startswith("This machine is busy (")
+
+
 def test_a_target_that_is_missed_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(one=[3.0])
     least = targets.Target("a figure", "group", ("one",), lambda results: 3.0, at_least=4)
