@@ -109,7 +109,7 @@ def build_wheel(session: nox.Session, env: dict[str, str]) -> Path:
 
 def give_tag(session: nox.Session, wheel: Path) -> None:
     """Put the wheel into dist/, with the tag that auditwheel finds it to deserve; the tests ask which."""
-    session.run("auditwheel", "repair", "--wheel-dir", "dist", str(wheel))
+    session.run("auditwheel", "repair", "--zip-compression-level", "9", "--wheel-dir", "dist", str(wheel))
 
 
 @nox.session
