@@ -14,35 +14,47 @@ from support.add_ons import add_on
 from support.checkout import ROOT
 
 REFUSED = (
-    "ImportError: llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
-    "that one: import it in one interpreter only, and initialize Python once in a process"
+    "ImportError: llamacffi belongs to another interpreter of this process, as llama.cpp's objects do: import it in "
+    "one interpreter only (from CPython 3.13 on in the main one), and initialize Python once in a process"
 )
 
-ASK = 'PyRun_SimpleString("from llamacffi import lib; print(lib.llama_max_devices(), flush=True)");'
-# Interpreters with a GIL of their own, CPython itself refuses.
-SECOND = f"""
+# Its arguments are Python code, and words that say where the next code runs. Interpreters with a GIL of their own,
+# CPython itself refuses.
+PROGRAM = """
 #include <Python.h>
-int main(void) {{
+#include <string.h>
+int main(int argc, char **argv) {
     Py_Initialize();
-    {ASK}
-    PyThreadState *first = PyThreadState_Get(), *second = Py_NewInterpreter();
-    {ASK}
-    Py_EndInterpreter(second);
-    PyThreadState_Swap(first);
+    PyThreadState *first = PyThreadState_Get(), *second = NULL;
+    for (char **step = argv + 1; *step; ++step) {
+        if (!strcmp(*step, "second")) {
+            second = Py_NewInterpreter();
+        } else if (!strcmp(*step, "first")) {
+            PyThreadState_Swap(first);
+        } else if (!strcmp(*step, "end second")) {
+            PyThreadState_Swap(second);
+            Py_EndInterpreter(second);
+            PyThreadState_Swap(first);
+        } else if (!strcmp(*step, "again")) {
+            if (Py_FinalizeEx() < 0) return 1;
+            Py_Initialize();
+        } else {
+            PyRun_SimpleString(*step);
+        }
+    }
     return Py_FinalizeEx() < 0;
-}}
+}
 """
-TWICE = f"""
-#include <Python.h>
-int main(void) {{
-    for (int i = 0; i < 2; ++i) {{
-        Py_Initialize();
-        {ASK}
-        if (Py_FinalizeEx() < 0) return 1;
-    }}
-    return 0;
-}}
-"""
+# CPython 3.13 makes a module of this sort in the main interpreter, whichever imports it.
+MADE_IN_THE_FIRST = sys.version_info >= (3, 13)
+
+
+def ask(name: str) -> tuple[str, ...]:
+    """Have an interpreter tell its name where it gets the functions: by the package, then by the extension."""
+    return tuple(
+        f"from {module} import lib; print({name!r}, lib.llama_max_devices(), flush=True)"
+        for module in ("llamacffi", "llamacffi._llama")
+    )
 
 
 def run(*command: str, path: tuple[Path, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -61,25 +73,53 @@ def built(source: Path, program: Path) -> str:
     return str(program)
 
 
-BOTH = pytest.mark.parametrize("program", [SECOND, TWICE], ids=["a second interpreter", "a second initialization"])
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    source = tmp_path_factory.mktemp("interpreters") / "program.c"
+    source.write_text(PROGRAM)
+    return built(source, source.with_suffix(""))
 
 
-@BOTH
-def test_another_interpreter_is_told_that_the_first_has_it(program: str, tmp_path: Path) -> None:
-    check_that_the_second_is_refused(program, tmp_path)
+@pytest.fixture(params=["the own engine", "an add-on"])
+def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder to find packages in: with an add-on, or without."""
+    if request.param == "an add-on":
+        add_on(tmp_path, "vulkan")
+    return tmp_path
 
 
-@BOTH
-def test_another_interpreter_gets_no_second_engine_in_the_place_of_an_add_on(program: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("steps", "owner"),
+    [
+        ((*ask("first"), "second", *ask("second"), "end second"), "first"),
+        ((*ask("first"), "again", *ask("second")), "first"),
+        (("second", *ask("second"), "first", *ask("first"), "end second"), "first" if MADE_IN_THE_FIRST else "second"),
+        (("second", *ask("second"), "end second", *ask("first")), "first" if MADE_IN_THE_FIRST else "second"),
+    ],
+    ids=["a second interpreter", "a second initialization", "a second one is first", "a second one is first and ends"],
+)
+def test_one_interpreter_has_the_engine_and_another_is_told_so_each_time(
+    steps: tuple[str, ...], owner: str, program: str, engines: Path
+) -> None:
+    ended = run(program, *steps, path=(engines,))
+    assert (ended.returncode, ended.stdout) == (0, f"{owner} 16\n" * 2), ended.stderr
+    assert ended.stderr.splitlines().count(REFUSED) == 2, ended.stderr
+
+
+NAMED = """
+import os, sys
+os.environ["LLAMACFFI_ENGINE"] = {!r}
+import llamacffi
+print(os.path.basename(os.path.dirname(sys.modules["llamacffi._llama"].__file__)), flush=True)
+"""
+
+
+def test_the_main_interpreter_gets_the_engine_that_it_names(program: str, tmp_path: Path) -> None:
+    """Where another asked for an add-on before, which CPython has made in the main one."""
     add_on(tmp_path, "vulkan")
-    check_that_the_second_is_refused(program, tmp_path)
-
-
-def check_that_the_second_is_refused(program: str, folder: Path) -> None:
-    source = folder / "program.c"
-    source.write_text(program)
-    ended = run(built(source, folder / "program"), path=(folder,))
-    assert (ended.returncode, ended.stdout, ended.stderr.splitlines()[-1]) == (0, "16\n", REFUSED)
+    ended = run(program, "second", NAMED.format("vulkan"), "end second", NAMED.format("cpu"), path=(tmp_path,))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == [*([] if MADE_IN_THE_FIRST else ["llamacffi_vulkan"]), "llamacffi"]
 
 
 def test_an_import_after_the_module_was_dropped_gives_the_same_engine() -> None:

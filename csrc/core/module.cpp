@@ -215,15 +215,16 @@ static PyInterpreterState *interpreter = nullptr;
 static PyObject *refuse_interpreter() {
     PyObject *package = PyUnicode_FromString("llamacffi");
     PyObject *said = PyUnicode_FromString(
-        "llamacffi was imported by another interpreter of this process, and llama.cpp's objects belong to "
-        "that one: import it in one interpreter only, and initialize Python once in a process");
+        "llamacffi belongs to another interpreter of this process, as llama.cpp's objects do: import it in one "
+        "interpreter only (from CPython 3.13 on in the main one), and initialize Python once in a process");
     if (package && said) PyErr_SetImportError(said, package, nullptr);
     Py_XDECREF(package);
     Py_XDECREF(said);
     return nullptr;
 }
 
-// CPython hands a second interpreter a copy of the first one's module, without asking the module.
+// CPython hands a second interpreter a copy of the first one's module, without asking the module. From 3.13 on it makes
+// the module in the main interpreter, whichever imports it.
 static PyObject *require_interpreter(PyObject *, PyObject *) {
     return PyInterpreterState_Get() == interpreter ? none() : refuse_interpreter();
 }
@@ -244,7 +245,7 @@ static PyMethodDef own_functions[] = {
     {"function_objects", function_objects, METH_NOARGS,
      "function_objects()\n--\n\nReturn a dict of the functions as objects with attributes, as ctypes has them."},
     {"require_interpreter", require_interpreter, METH_NOARGS,
-     "require_interpreter()\n--\n\nRaise ImportError in any interpreter but the first that imported the extension."},
+     "require_interpreter()\n--\n\nRaise ImportError in any interpreter but the one that the extension was made in."},
     {"guarded", guarded, METH_VARARGS,
      "guarded(function, stop)\n--\n\nWrap a callback: what it raises comes out of the call, and C gets `stop`."},
     {"convert", convert, METH_VARARGS,

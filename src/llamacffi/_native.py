@@ -34,7 +34,11 @@ from llamacffi._llama import (  # noqa: E402
     usable_cpus,
 )
 
-require_interpreter()
+try:
+    require_interpreter()
+except ImportError:
+    engines.forget()
+    raise
 
 __all__ = [
     "LlamaAssertionError",

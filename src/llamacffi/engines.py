@@ -33,10 +33,16 @@ def take_best() -> None:
         ImportError: LLAMACFFI_ENGINE names what there is not, what is not installed, or what cannot be loaded; or
             another interpreter of this process has loaded an add-on.
     """
+    forget()
     if named := os.environ.get("LLAMACFFI_ENGINE"):
         take_named(named)
     else:
         any(map(take, ADD_ONS))
+
+
+def forget() -> None:
+    """Have the next import look for an extension, not find the one that an import left which was refused."""
+    sys.modules.pop(EXTENSION, None)
 
 
 def take_named(name: str) -> None:
