@@ -21,7 +21,7 @@ from support.processes import output_of, tool
 
 pytestmark = pytest.mark.wheel
 
-MOST_BYTES = 5_000_000 + 1_500_000  # with images and sound
+MOST_BYTES = 5_000_000
 
 
 def test_its_extension_is_the_one_that_the_other_tests_are_about(wheel: Path) -> None:
