@@ -414,14 +414,28 @@ def asan(session: nox.Session) -> None:
 def tsan(session: nox.Session) -> None:
     """Run the tests of threads with ThreadSanitizer: nox -s tsan --force-python python3.14t takes another CPython.
 
-    A free-threaded one must be built --with-thread-sanitizer, or the locks of its critical sections are not seen.
+    A free-threaded one must be built --with-thread-sanitizer, or the locks of its critical sections are not seen. The
+    races of its own that its developers know stand in its source's Tools/tsan; LLAMACFFI_TSAN_SUPPRESSIONS names that
+    file, or several files.
     """
-    # CPython is not instrumented: its mutexes are seen, its memory is not.
-    options = {"TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:suppressions={SANITIZERS / 'tsan.txt'}"}
     build_sanitized(session, "-fsanitize=thread")
+    lists = [SANITIZERS / "tsan.txt", *map(Path, os.environ.get("LLAMACFFI_TSAN_SUPPRESSIONS", "").split())]
+    suppressions = HERE / "build" / "tsan" / "suppressions.txt"
+    suppressions.write_text("".join(one.read_text(encoding="utf-8") for one in lists), encoding="utf-8")
+    # A CPython that is not instrumented: its mutexes are seen, its memory is not.
+    options = {"TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:suppressions={suppressions}"}
     left_out = [f"--deselect={test}" for test in NOT_WITH_TSAN]
-    tests = ["pytest", *ONE_PROCESS, "tests/threads", "tests/safety/test_threads.py", *left_out]
-    run_sanitized(session, [library("libtsan.so")], options, tests)
+    commands = [["pytest", *ONE_PROCESS, "tests/threads", "tests/safety/test_threads.py", *left_out]]
+    if is_without_gil(session):
+        session.install("pytest-run-parallel")
+        commands.append(["pytest", *TOGETHER])
+    run_sanitized(session, [library("libtsan.so")], options, *commands)
+
+
+def is_without_gil(session: nox.Session) -> bool:
+    """Tell whether the session's Python is free-threaded."""
+    asked = "import sysconfig; print(sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
+    return str(session.run("python", "-c", asked, silent=True)).strip() == "1"
 
 
 def build_sanitized(session: nox.Session, flags: str) -> None:
@@ -454,7 +468,8 @@ def run_sanitized(session: nox.Session, runtimes: list[str], options: dict[str, 
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir()
     env = {name: f"{value}:log_path={reports / 'report'}" for name, value in options.items()}
-    env["PYTHONMALLOC"] = "malloc"  # CPython's own allocator would hide where an object's memory ends
+    if not is_without_gil(session):  # which has no other allocator, and does not start with one
+        env["PYTHONMALLOC"] = "malloc"  # CPython's own allocator would hide where an object's memory ends
     env["LD_PRELOAD"] = " ".join([*runtimes, library("libstdc++.so.6")])
     env["PYTHONPATH"] = f"{SANITIZERS}:{folder / 'package'}"
     try:

@@ -487,7 +487,8 @@ class Reading(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(record.getMessage())
-        if "load_tensors" in self.said[-1]:
+        # Once: Ctrl-C that comes inside of `set` may leave the event's lock taken.
+        if "load_tensors" in self.said[-1] and not self.tensors.is_set():
             self.tensors.set()
 
 

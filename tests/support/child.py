@@ -16,6 +16,7 @@ import pickle
 import resource
 import signal
 import sys
+import sysconfig
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -29,7 +30,8 @@ from support import media, objects
 
 PROVIDED = ("model", "ctx", "vocab", "folder")
 SECONDS = 60  # for one job
-ADDRESS_SPACE = 6 * 2**30
+# A CPython without the GIL reserves addresses by the GiB.
+ADDRESS_SPACE = (12 if sysconfig.get_config_var("Py_GIL_DISABLED") else 6) * 2**30
 
 
 @dataclass(frozen=True)

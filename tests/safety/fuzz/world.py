@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,9 +43,13 @@ ABSENT = ("none.gguf", "", "folder-that-is-not/none")
 
 
 class World:
-    """The objects of one seed; all its threads share them."""
+    """The objects of one seed; all its threads share them.
+
+    A list is never changed: another takes its place, so that a thread that chooses of it finds it as it was.
+    """
 
     def __init__(self, folder: Path, models: list[Path]) -> None:
+        self._changing = threading.RLock()
         self.live: dict[str, list[int]] = {kind: [] for kind in known().kinds}
         self.freed: dict[str, list[int]] = {kind: [] for kind in known().kinds}
         self.values: dict[str, list[Any]] = {}
@@ -59,16 +64,17 @@ class World:
     # ---------------------------------------------------------------- handles
 
     def add(self, kind: str, handle: int) -> None:
-        if handle not in self.live[kind]:
-            self.live[kind].append(handle)
-        if handle in self.freed[kind]:
-            self.freed[kind].remove(handle)
+        with self._changing:
+            if handle not in self.live[kind]:
+                self.live[kind] = [*self.live[kind], handle]
+            self.freed[kind] = _without(handle, self.freed[kind])
 
     def drop(self, kind: str, handle: int) -> None:
         """Remember that a handle is not alive."""
-        if handle in self.live[kind]:
-            self.live[kind].remove(handle)
-            self.freed[kind] = [*self.freed[kind][-MOST_FREED:], handle]
+        with self._changing:
+            if handle in self.live[kind]:
+                self.live[kind] = _without(handle, self.live[kind])
+                self.freed[kind] = [*self.freed[kind][-MOST_FREED:], handle]
 
     def name_of(self, handle: int) -> str:
         """Tell for a record what an int is a handle of."""
@@ -82,13 +88,13 @@ class World:
 
     def add_value(self, value: Any) -> None:
         """Keep a struct that a call has returned."""
-        kept = self.values.setdefault(type(value).__name__, [])
-        kept.append(value)
-        del kept[:-MOST_VALUES]
+        name = type(value).__name__
+        with self._changing:
+            self.values[name] = [*self.values.get(name, []), value][-MOST_VALUES:]
 
     def add_state(self, state: bytes) -> None:
-        self.states.append(state)
-        del self.states[:-MOST_STATES]
+        with self._changing:
+            self.states = [*self.states, state][-MOST_STATES:]
 
     def path(self, random: Random) -> bytes:
         chance = random.random()
@@ -105,8 +111,13 @@ class World:
 
     def close_files(self) -> None:
         """Close what was opened, and forget it: a callback of this seed that is still set may yet make calls."""
-        while self.live["FILE"]:
-            C.fclose(ctypes.c_void_p(self.live["FILE"].pop()))
+        files, self.live["FILE"] = self.live["FILE"], []
+        for file in files:
+            C.fclose(ctypes.c_void_p(file))
+
+
+def _without(handle: int, handles: list[int]) -> list[int]:
+    return [one for one in handles if one != handle]
 
 
 C = ctypes.CDLL(None)
