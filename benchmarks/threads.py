@@ -44,12 +44,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what each process does, how many there are, and whether another one is busy beside them."""
+    """A line of the table: what each process does, how many there are, and how nice those are that are busy beside."""
 
     name: str
     task: Task
     processes: int = 1
-    busy: bool = False
+    busy: tuple[int, ...] = ()
 
 
 ROWS = (
@@ -58,15 +58,16 @@ ROWS = (
     Row("2 threads", Task(2)),
     Row("4 threads", Task(4)),
     Row("8 threads", Task(8)),
-    Row("2 threads, a busy process beside", Task(2), busy=True),
-    Row("default parameters, a busy process beside", Task(), busy=True),
+    Row("2 threads, a busy process beside", Task(2), busy=(0,)),
+    Row("default parameters, a busy process beside", Task(), busy=(0,)),
+    Row("2 threads, two niced processes beside", Task(2), busy=(10, 10)),
     Row("two processes, 2 threads each", Task(2), processes=2),
     Row("four processes, 2 threads each", Task(2), processes=4),
     Row("two contexts in two Python threads, 2 each", Task(2, contexts=2)),
     Row("a model of two layers, 2 threads", Task(2, tiny=True)),
     Row("prompt of 512, default parameters", Task(prompt=True)),
     Row("prompt of 512, 2 threads", Task(2, prompt=True)),
-    Row("prompt of 512, 2 threads, a busy process beside", Task(2, prompt=True), busy=True),
+    Row("prompt of 512, 2 threads, a busy process beside", Task(2, prompt=True), busy=(0,)),
 )
 
 # ---------------------------------------------------------------- one process
@@ -164,13 +165,14 @@ class Process:
 
 
 @contextlib.contextmanager
-def busy_process(wanted: bool) -> Iterator[None]:
-    """Keep one core busy, where it is wanted."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+def busy_processes(nice: tuple[int, ...]) -> Iterator[None]:
+    """Keep as many cores busy, as nicely as that."""
+    commands = [["nice", "-n", str(one), sys.executable, "-c", "while True: pass"] for one in nice]
+    processes = [subprocess.Popen(command) for command in commands]
     try:
         yield
     finally:
-        if process:
+        for process in processes:
             process.kill()
             process.wait()
 
@@ -178,7 +180,7 @@ def busy_process(wanted: bool) -> Iterator[None]:
 def measure_row(row: Row, command: list[str]) -> dict[str, float]:
     """Run the processes of a row at once: the sum of their speeds, and the rest of the first."""
     processes = [Process(command) for _ in range(row.processes)]
-    with busy_process(row.busy):
+    with busy_processes(row.busy):
         for one in processes:
             one.start()
         found = [json.loads(one.line()) for one in processes]
