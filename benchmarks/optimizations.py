@@ -99,4 +99,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    be_worker(work) if sys.argv[1:2] == ["--work"] else main()
+    if sys.argv[1:2] == ["--work"]:
+        be_worker(work)
+    else:
+        main()
